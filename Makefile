@@ -1,0 +1,45 @@
+# A thin front for Meson and Ninja. `make check` is what CI runs.
+BUILD ?= build
+SECONDS ?= 60
+
+.PHONY: all deps demo check bench asan tsan cross fuzz lint format install clean
+
+all: deps-build
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >/dev/null
+	@ninja -C $(BUILD)
+
+deps-build:
+	@tools/install-deps.sh build
+deps:
+	@tools/install-deps.sh check
+
+demo: all deps
+	@tools/demo.sh $(BUILD)
+
+check: deps all
+	@tools/run-tests.py $(BUILD)
+
+bench: deps all
+	@bench/run.sh $(BUILD)
+
+asan: deps
+	@test -f build-asan/build.ninja || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	@ninja -C build-asan
+	@tools/run-tests.py build-asan --no-suite lint --no-suite e2e
+
+tsan: deps
+	@test -f build-tsan/build.ninja || meson setup build-tsan -Db_sanitize=thread -Db_lundef=false >/dev/null
+	@ninja -C build-tsan
+	@tools/run-tests.py build-tsan --suite sync --suite maps --suite hook --suite exec --suite object
+
+lint: deps
+	@tools/lint.sh
+
+format:
+	@clang-format -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]' 'include/*.h')
+
+install: all
+	@meson install -C $(BUILD)
+
+clean:
+	rm -rf build build-asan build-tsan build-cross

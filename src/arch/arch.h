@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The one seam between inlay and a CPU.
+ *
+ * Each CPU folder fills one table. Everything in a table is pure: it reads its arguments and writes code bytes
+ * into a codebuf, so all CPUs are built and tested on every host. Only arch_host() code ever runs.
+ * A NULL row means "not supported" and the drivers above answer -EOPNOTSUPP.
+ */
+#ifndef INLAY_ARCH_ARCH_H
+#define INLAY_ARCH_ARCH_H
+
+#include "base/types.h"
+
+struct codebuf;
+struct jit_unit;
+struct stub_spec;
+struct trampoline_spec;
+struct displaced;
+
+/* What a patchable place holds. NOP and branches are of arch->limits.patch_size bytes; RAW restores displaced bytes. */
+enum patch_kind {
+	PATCH_NOP,
+	PATCH_CALL,
+	PATCH_JUMP,
+	PATCH_RAW,
+};
+
+struct arch {
+	const char *name;
+	u16 elf_machine;
+	struct {
+		u8 patch_size;	 /* 5 on x86-64, 4 on arm64 */
+		s64 branch_reach; /* bytes a branch reaches either way */
+	} limits;
+	struct {
+		/* One program: see arch/jit_unit.h. Called pass by pass until sizes converge. */
+		int (*prologue)(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
+		int (*insn)(struct codebuf *buf, const struct jit_unit *unit, u32 index); /* instructions consumed or -errno */
+		int (*epilogue)(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
+	} jit;
+	struct {
+		/* The permanent per-site part and the replaceable image: see arch/trampoline.h. */
+		int (*stub)(struct codebuf *buf, const struct stub_spec *spec);
+		int (*image)(struct codebuf *buf, const struct trampoline_spec *spec);
+	} trampoline;
+	struct {
+		/* Writes patch_size bytes for kind at site -> target. -ERANGE out of reach. */
+		int (*encode)(u8 *bytes, enum patch_kind kind, u64 site, u64 target);
+	} patch;
+	struct {
+		/* Emits the displaced instructions so that they do the same at their new address. */
+		int (*copy)(struct codebuf *buf, const struct displaced *displaced);
+	} relocate;
+};
+
+extern const struct arch arch_x86_64;
+extern const struct arch arch_aarch64;
+
+/* The table of the CPU this was compiled for. */
+const struct arch *arch_host(void);
+
+#endif

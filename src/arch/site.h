@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A site on paper: one patchable place in a function, as the loader's analysis of the file describes it to the agent. */
+#ifndef INLAY_ARCH_SITE_H
+#define INLAY_ARCH_SITE_H
+
+#include "arch/relocate.h"
+#include "base/types.h"
+
+enum site_kind {
+	SITE_NOP,      /* one NOP of patch_size bytes */
+	SITE_WHOLE,    /* displaced, but the first instruction covers the window: nobody can be parked inside */
+	SITE_PROLOGUE, /* displaced; threads may be parked between the window's instructions */
+};
+
+/* How code is changed at the site; see hook/poke.h. */
+enum poke_protocol {
+	POKE_AUTO,
+	POKE_WORD,
+	POKE_SPIN,
+	POKE_STOP,
+	POKE_PROTOCOL_MAX,
+};
+
+struct site_spec {
+	u64 function;		    /* entry address, what bpf_get_func_ip gives */
+	u64 address;		    /* of the window: function, or after endbr64 */
+	u8 kind;		    /* enum site_kind */
+	u8 protocol;		    /* enum poke_protocol, POKE_AUTO unless forced */
+	u8 pad[6];
+	struct displaced displaced; /* its bytes are also what must be there now, else -EBUSY */
+};
+
+#endif

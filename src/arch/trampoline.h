@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a trampoline must do, told to the CPU's emitter.
+ *
+ * A probed site branches (jmp) to its *stub*; the stub branches to the current *image*:
+ *
+ *   site:   jmp stub.enter
+ *   stub:   enter:     save scratch, mark the thread inside (reader->nest++), jmp image   <- patched, one aligned word
+ *           leave:     mark it outside, restore scratch
+ *           displaced: the window's instructions, jmp site + window
+ *           (and for exit probes the place that hooked returns come back to, with the same two marks)
+ *   image:  save what the programs and helpers may change, build the context, run each program, restore,
+ *           jmp stub.leave
+ *
+ * The stub is never freed nor reused for another site: a thread can be parked in it without a mark, before the
+ * increment or after the decrement. Everything in the image runs under the mark, so it is freed after one grace period.
+ *
+ * The context is struct hit: a few words, then the registers as BPF's pt_regs; programs get &hit->regs. Only words that
+ * some program reads (ctx_words) are stored. Helpers reach the words in front of it through their ctx argument.
+ */
+#ifndef INLAY_ARCH_TRAMPOLINE_H
+#define INLAY_ARCH_TRAMPOLINE_H
+
+#include "base/types.h"
+
+#define HIT_WORDS_BEFORE 4
+
+struct hit {
+	u64 cookie;    /* of the program that runs now (bpf_get_attach_cookie) */
+	u64 func_ip;   /* entry address of the probed function (bpf_get_func_ip) */
+	u64 reader;    /* struct reader * of the thread */
+	u64 return_address; /* the caller, at entry and at exit */
+	u64 regs[21];  /* abi_pt_regs_x86_64; arm64 has 34 */
+};
+
+/* One program call in an image. */
+struct trampoline_call {
+	u64 entry;     /* address of the compiled program */
+	u64 cookie;
+	u32 slot;      /* its bit in reader->active and its word in reader->hits */
+	u32 clobbers;  /* caller-saved registers it may change (exec_code.clobbers) */
+	u32 ctx_words; /* words of the context it reads */
+	u32 facts;     /* IMAGE_FACT_* */
+};
+
+enum trampoline_when {
+	TRAMPOLINE_ENTRY,	/* programs, then the function */
+	TRAMPOLINE_RETURN,	/* programs at a hooked return: context has the return value in ax, ip = return address */
+};
+
+/* An image: all programs of one site for one side. entry_also_hooks: an entry image that also pushes a hooked return. */
+struct trampoline_spec {
+	enum trampoline_when when;
+	u64 func_ip;
+	u64 stub_leave;		 /* address of the stub's leave (or its return-side twin) */
+	u64 hook_return;	 /* 0, or address of C: u64 hook(struct reader *, u64 *return_slot, void *site): swaps it */
+	u64 hook_site;		 /* third argument of hook_return */
+	const struct trampoline_call *calls;
+	u32 call_count;
+};
+
+/* Filled by the stub emitter: offsets from its start. */
+struct stub_spec {
+	s64 tls_offset;		 /* of the reader pointer */
+	u64 slow_path;		 /* C: struct reader *reader_self(void), called with every register saved */
+	u64 resume;		 /* site + window length */
+	const struct displaced *displaced; /* NULL: the window is a NOP */
+	u64 return_lookup;	 /* C: u64 find(struct reader *): pops the hooked return, gives the true return address */
+	u16 ret_enter, ret_leave, ret_displaced, ret_return_enter, ret_return_leave;
+	u16 ret_branch;		 /* the jmp to the entry image, aligned so that it lies in one word */
+	u16 ret_return_branch;	 /* the jmp to the return image */
+	u16 size;
+};
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Run a verified program: the interpreter (the reference) and the JIT driver.
+ *
+ * exec/ knows no map type and no helper by name: a program's environment is given to it.
+ */
+#ifndef INLAY_EXEC_EXEC_H
+#define INLAY_EXEC_EXEC_H
+
+#include "base/types.h"
+#include "format/image.h"
+
+struct map;
+
+typedef u64 (*exec_helper_fn)(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5);
+
+/* What program code refers to by index or number, as addresses in this process. */
+struct exec_env {
+	exec_helper_fn (*helper)(u32 id);		   /* NULL: no such helper */
+	void *(*map_handle)(void *opaque, u32 map_index);  /* what a helper gets as its map argument */
+	void *(*map_value)(void *opaque, u32 map_index, u32 offset);
+	void *opaque;
+};
+
+/* Runs the program in the interpreter. ctx is what r1 gets; r2 is given for `inlay exec` and 0 elsewhere. */
+u64 exec_interpret(const struct image_header *image, const struct exec_env *env, u64 r1, u64 r2);
+
+/* A compiled program. entry has the C calling convention: u64 entry(void *ctx, u64 r2). */
+struct exec_code {
+	u64 (*entry)(u64 r1, u64 r2);
+	const void *text;	   /* executable address of the code */
+	u32 size;		   /* bytes of code */
+	u32 clobbers;		   /* bit = x86 register number of each caller-saved register that the code or its
+				      helpers may change (arch/regs); rax always */
+	u32 *insn_offsets;	   /* per BPF instruction: offset of its code; NULL unless asked for */
+	struct text_block *block;  /* where it lives */
+};
+
+/*
+ * Compiles for this CPU into executable memory that is reachable with rel32 from near when near is not 0
+ * (-ERANGE when no such memory could be had). Errors: -ENOMEM, -EOPNOTSUPP (an instruction that the JIT lacks).
+ * Not at a hit. On success *ret_code is owned by the caller (exec_free, after a grace period).
+ */
+int exec_compile(const struct image_header *image, const struct exec_env *env, u64 near, bool keep_offsets,
+		 struct exec_code **ret_code);
+void exec_free(struct exec_code *code);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The functions that programs call: number, name, prototype, flags and address in one row (helpers.def).
+ *
+ * The loader's verifier reads prototypes; the JIT and the interpreter read addresses; `bpftool feature` and log
+ * lines read names. Prototypes are types only, so the agent links no verifier.
+ */
+#ifndef INLAY_HELPERS_HELPERS_H
+#define INLAY_HELPERS_HELPERS_H
+
+#include "exec/exec.h"
+#include "verify/proto.h"
+
+/* The row of a helper number, or NULL. Constant; any thread. */
+const struct helper_proto *helper_proto(u32 id);
+/* May a program of this type call it? */
+bool helper_allowed(u32 id, u32 prog_type, u32 attach_type);
+/* Its address; NULL when there is none. For struct exec_env. */
+exec_helper_fn helper_address(u32 id);
+/* Caller-saved registers (bit = register number of the host CPU) the helper may change; at most the general ones. */
+u32 helper_clobbers(u32 id);
+
+struct map;
+/* Where bpf_trace_printk and bpf_trace_vprintk write: a ring buffer map, or NULL (records are dropped and counted). */
+void helpers_set_printk_ring(struct map *ring);
+u64 helpers_printk_dropped(void);
+
+#endif

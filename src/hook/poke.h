@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The one function that changes live code (design decision 5).
+ *
+ * A batch of changes, each from one content to another. Every `from` is compared with memory before anything is
+ * written; a mismatch is -EBUSY with nothing changed. Every executing thread sees the old or the new instruction.
+ *
+ *   protocol | when                                             | writes
+ *   word     | the patch lies inside one aligned 8-byte word      | one aligned 8-byte store
+ *   spin     | its first two bytes lie in one aligned word        | EB FE, sync, tail, sync, head, sync
+ *   stop     | a prologue is displaced, or neither of the above   | all threads stopped; parked ips moved
+ */
+#ifndef INLAY_HOOK_POKE_H
+#define INLAY_HOOK_POKE_H
+
+#include "arch/arch.h"
+#include "arch/site.h"
+#include "base/types.h"
+
+#define POKE_MAX_BYTES 8
+
+struct poke {
+	u64 address;
+	u8 size;	 /* bytes changed: the arch's patch_size for sites */
+	u8 protocol;	 /* enum poke_protocol */
+	u8 from[POKE_MAX_BYTES], to[POKE_MAX_BYTES];
+	/* When threads may be parked inside the old instructions: the window, and where each interior address moves to. */
+	u8 window;	 /* 0: nobody can be parked inside */
+	u8 move_count;
+	u16 move_from[8]; /* offsets in the window */
+	u64 move_to[8];	  /* absolute */
+};
+
+/*
+ * Stops every thread of the process but the caller, from outside it (ptrace by the loader) or from a test's tracer.
+ * stop() looks at each thread: an ip strictly inside [address, address + window) of a poke is moved per move_*; a
+ * saved ip there in a signal frame makes it answer -EAGAIN (released; the caller retries). Threads stay stopped until
+ * resume(). At most 2 ms pass between the two; the poker writes one chunk meanwhile.
+ */
+struct poke_stopper {
+	int (*stop)(void *opaque, const struct poke *pokes, u32 count);
+	void (*resume)(void *opaque);
+	void *opaque;
+};
+
+/* How text is written: a descriptor of /proc/PID/mem that the loader passed in. Set once; owned. */
+void poke_set_mem_fd(int fd);
+
+/*
+ * Changes a batch. Returns 0; 1 when every site already held `to`; -EBUSY (ret_failed = index; nothing changed);
+ * -EOPNOTSUPP (a site needs a stopper and there is none, or a forced protocol does not admit it); -EAGAIN (threads
+ * could not be moved out of a window in time); -errno of the write (what was written is written back).
+ */
+int poke_batch(const struct poke *pokes, u32 count, const struct poke_stopper *stopper, u32 *ret_failed);
+
+/* The protocol that POKE_AUTO picks. */
+enum poke_protocol poke_choose(const struct poke *poke);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * bpf(2) in user space: the command table and the objects behind it.
+ *
+ * Every object is a real descriptor that can be passed, dup'ed, inherited and mapped (design decision 2).
+ */
+#ifndef INLAY_OBJECT_OBJECT_H
+#define INLAY_OBJECT_OBJECT_H
+
+#include <linux/bpf.h>
+#include <sys/types.h>
+
+#include "base/types.h"
+
+struct map;
+
+/* bpf(2): the kernel's commands, attribute sizes and errors. Returns >= 0 or -errno. Any thread (one lock inside). */
+long object_bpf(int cmd, union bpf_attr *attr, unsigned int size);
+
+/* What a LINK_CREATE asks of whoever can reach the target process. */
+struct link_request {
+	int prog_fd;	   /* borrowed: the program image's memfd */
+	const char *path;  /* the binary, as the caller sees it */
+	const u64 *offsets; /* file offsets of function entries */
+	const u64 *cookies; /* or NULL */
+	u32 count;
+	bool at_return;
+	pid_t pid;	   /* 0: none named */
+};
+
+/*
+ * Set once by cli/ or preload/ (object/ cannot know the agent, which is a floor above). attach returns 0 and a handle, or
+ * -errno with one sentence about the cause in problem. Without a backend LINK_CREATE of probes answers -EOPNOTSUPP.
+ */
+struct link_backend {
+	int (*attach)(const struct link_request *request, void **ret_handle, char *problem, size_t problem_size);
+	int (*detach)(void *handle);
+};
+void object_set_link_backend(const struct link_backend *backend);
+/* The sentence of the last failed LINK_CREATE in this process; "" when there is none. */
+const char *object_link_problem(void);
+
+/* For floors above: the descriptor set behind a program image. Fills up to max maps; returns the count or -errno. */
+int object_prog_maps(int prog_fd, struct map **maps, u32 max);
+/* This process's view of a map descriptor, or NULL. Borrowed; valid while the descriptor is open. */
+struct map *object_map_view(int map_fd);
+
+/* Fresh open file descriptions of the per-user registry for an agent (sync/participant.h, sync/percpu.h). -errno. */
+int object_registry_fd(void);
+
+/*
+ * What clients do to descriptors besides bpf(2). Each returns true when the descriptor is ours and the call was answered
+ * (*ret_result as the call's return value, errno set), false: do the real call.
+ */
+bool object_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset, void **ret_result);
+bool object_epoll_ctl(int epfd, int op, int fd, void *event, int *ret_result);
+/* A descriptor is about to be closed by the program. */
+void object_close(int fd);
+
+#endif
