@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cli/cli.h"
+
+static int run_list(int argc, char **argv)
+{
+	(void)argc;
+	return cli_fail("%s is being built", argv[0]);
+}
+
+const struct cli_verb cmd_list = {
+	.name = "list",
+	.summary = "",
+	.help = "",
+	.run = run_list,
+};
