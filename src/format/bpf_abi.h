@@ -40,4 +40,18 @@ struct abi_pt_regs_aarch64 {
 	u64 regs[31], sp, pc, pstate;
 };
 
+/*
+ * The context of packet programs (socket filter, sched_cls, XDP) when they run: struct __sk_buff or struct xdp_md at
+ * offset 0, and the pointers that their 32-bit fields stand for behind it. The verifier rewrites a read of data,
+ * data_end or data_meta into a 64-bit load from here, so that programs use real pointers.
+ */
+struct abi_packet_context {
+	union {
+		struct __sk_buff skb;
+		struct xdp_md xdp;
+		u8 bytes[256];
+	};
+	u64 data, data_end, data_meta;
+};
+
 #endif
