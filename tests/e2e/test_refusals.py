@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""Bad input: one clear error, exit 1, and the target byte for byte, mapping for mapping as it was."""
+import os
+import subprocess
+
+import lab
+
+GOOD = """
+SEC("uprobe//proc/self/exe:main") int good(struct pt_regs *ctx) { return 0; }
+"""
+
+OUT_OF_BOUNDS = """
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 4); __type(key, __u32); __type(value, __u64); } table SEC(".maps");
+SEC("uprobe//proc/self/exe:main") int bad(struct pt_regs *ctx)
+{
+	__u32 key = 0;
+	__u64 *value = bpf_map_lookup_elem(&table, &key);
+
+	return value ? (int)value[9] : 0;
+}
+"""
+
+UNINITIALISED = """
+SEC("uprobe//proc/self/exe:main") int bad(struct pt_regs *ctx)
+{
+	__u64 value;
+
+	asm volatile("%0 = *(u64 *)(r10 - 16)" : "=r"(value));
+	bpf_probe_read_user((void *)(__u64)ctx, (__u32)value, 0);
+	return 0;
+}
+"""
+
+UNBOUNDED = """
+SEC("uprobe//proc/self/exe:main") int bad(struct pt_regs *ctx)
+{
+	__u64 n = 0;
+
+	while (bpf_get_prandom_u32() != 7)
+		n++;
+	for (;;)
+		asm volatile("%0 += 1" : "+r"(n));
+	return (int)n;
+}
+"""
+
+WRONG_ARGUMENT = """
+SEC("uprobe//proc/self/exe:main") int bad(struct pt_regs *ctx)
+{
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem((void *)ctx, &key) != 0;
+}
+"""
+
+
+class Target:
+    """A sleeping process with a main in its symbol table."""
+
+    def __init__(self, name="sleeper"):
+        self.process = lab.start([lab.victim(name)], stdout=subprocess.DEVNULL)
+        lab.wait_for(lambda: open(f"/proc/{self.process.pid}/wchan", encoding="ascii").read() not in ("", "0"),
+                     "the target to sleep")
+        self.pid = self.process.pid
+
+
+def refused(pid, obj, *words, options=(), **popen):
+    """Attaches in vain: exit 1, a one-line cause with all words in it, target untouched."""
+    before = lab.snapshot(pid)
+    result = lab.inlay("attach", "-p", pid, "--duration", "0.2", *options, obj, **popen)
+    assert result.returncode == 1, (result.returncode, result.stdout, result.stderr)
+    causes = [line for line in result.stderr.splitlines() if line.startswith("inlay: ")]
+    assert len(causes) == 1, result.stderr
+    for word in words:
+        assert word.lower() in result.stderr.lower(), (word, result.stderr)
+    assert lab.snapshot(pid) == before
+    return result
+
+
+def _program_is_refused(body, *words):
+    refused(Target().pid, lab.compile_bpf(body), *words)
+
+
+def out_of_bounds_map_value():
+    _program_is_refused(OUT_OF_BOUNDS, "invalid access to map value")
+
+
+def uninitialised_stack():
+    _program_is_refused(UNINITIALISED, "bad")
+
+
+def unbounded_loop():
+    _program_is_refused(UNBOUNDED, "loop")
+
+
+def wrong_helper_argument():
+    _program_is_refused(WRONG_ARGUMENT, "R1")
+
+
+def missing_function():
+    obj = lab.compile_bpf(GOOD.replace(":main", ":no_such_function"))
+    refused(Target().pid, obj, "no_such_function")
+
+
+def missing_binary():
+    obj = lab.compile_bpf(GOOD.replace("/proc/self/exe", "nothing.so.9"))
+    refused(Target().pid, obj, "nothing.so.9")
+
+
+def corrupt_object():
+    target = Target()
+    good = open(lab.compile_bpf(GOOD), "rb").read()
+    where = lab.folder()
+    for name, data in (("empty", b""), ("text", b"hello\n"), ("half", good[:len(good) // 2]), ("header", good[:64])):
+        path = os.path.join(where, name + ".bpf.o")
+        with open(path, "wb") as out:
+            out.write(data)
+        refused(target.pid, path, name)
+    refused(target.pid, os.path.join(where, "missing.bpf.o"), "missing.bpf.o")
+
+
+def wrong_machine():
+    where = lab.folder()
+    path = os.path.join(where, "native.o")
+    subprocess.run(["gcc", "-x", "c", "-c", "-o", path, "-"], input=b"int main(void) { return 0; }", check=True)
+    refused(Target().pid, path, "native.o")
+
+
+def thirty_two_bit_target():
+    try:
+        refused(Target("sleeper32").pid, lab.compile_bpf(GOOD), "32-bit")
+    except AssertionError as error:
+        if "was not built" in str(error):
+            raise lab.Skip("no 32-bit compiler") from error
+        raise
+
+
+def static_target():
+    refused(Target("sleeper_static").pid, lab.compile_bpf(GOOD), "static")
+
+
+def musl_target():
+    try:
+        refused(Target("sleeper_musl").pid, lab.compile_bpf(GOOD), "musl")
+    except AssertionError as error:
+        if "was not built" in str(error):
+            raise lab.Skip("no musl compiler") from error
+        raise
+
+
+def traced_target():
+    lab.need("gdb")
+    target = Target()
+    debugger = lab.start(["gdb", "-q", "-p", str(target.pid)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL)
+    lab.wait_for(lambda: "TracerPid:\t0\n" not in open(f"/proc/{target.pid}/status", encoding="ascii").read(), "gdb")
+    lab.wait_for(lambda: "(tracing stop)" in open(f"/proc/{target.pid}/status", encoding="ascii").read(), "the stop")
+    result = lab.inlay("attach", "-p", target.pid, "--duration", "0.2", lab.compile_bpf(GOOD))
+    assert result.returncode == 1 and "traced" in result.stderr, result.stderr
+    assert lab.text_differences(target.pid) == []
+    debugger.kill()
+
+
+def seccomp_target():
+    refused(Target("sleeper_seccomp").pid, lab.compile_bpf(GOOD), "seccomp")
+
+
+def no_such_process():
+    result = lab.inlay("attach", "-p", 4194300, "--duration", "0.2", lab.compile_bpf(GOOD))
+    assert result.returncode == 1 and "4194300" in result.stderr, result.stderr
+
+
+def exhausted_memory_for_objects():
+    """An address space too small for the map: the loader says so, the target never hears of it."""
+    obj = lab.compile_bpf("""
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1 << 25); __type(key, __u32); __type(value, __u64[8]); } big SEC(".maps");
+SEC("uprobe//proc/self/exe:main") int f(struct pt_regs *ctx)
+{
+	__u32 key = 0;
+
+	return bpf_map_lookup_elem(&big, &key) != 0;
+}
+""")
+    target = Target()
+    before = lab.snapshot(target.pid)
+    result = subprocess.run(["sh", "-c", f"ulimit -v 1500000; exec {lab.INLAY} attach -p {target.pid} --duration 0.2 {obj}"],
+                            capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1 and "inlay: " in result.stderr, (result.returncode, result.stderr)
+    assert "memory" in result.stderr, result.stderr
+    assert lab.snapshot(target.pid) == before
+
+
+lab.run(out_of_bounds_map_value, uninitialised_stack, unbounded_loop, wrong_helper_argument, missing_function,
+        missing_binary, corrupt_object, wrong_machine, thirty_two_bit_target, static_target, musl_target, traced_target,
+        seccomp_target, no_such_process, exhausted_memory_for_objects)
