@@ -10,10 +10,13 @@
 
 #include "base/types.h"
 
-#define ABI_TRACE_UPROBE_MULTI 48    /* enum bpf_attach_type, 6.6 */
+#define ABI_TRACE_UPROBE_MULTI	   48 /* enum bpf_attach_type, 6.6 */
 #define ABI_LINK_TYPE_UPROBE_MULTI 12 /* enum bpf_link_type, 6.6 */
-#define ABI_UPROBE_MULTI_RETURN (1u << 0)
-#define ABI_F_TEST_REG_INVARIANTS (1u << 7)
+#define ABI_UPROBE_MULTI_RETURN	   (1u << 0)
+#define ABI_F_TEST_REG_INVARIANTS  (1u << 7)
+
+/* What the kernel answers where it means "not supported": not among errno(3)'s names. */
+#define ABI_ENOTSUPP 524
 
 /* union bpf_attr of BPF_LINK_CREATE with attach_type ABI_TRACE_UPROBE_MULTI (6.6): from offset 16 on. */
 struct abi_link_create_uprobe_multi {
@@ -32,7 +35,8 @@ struct abi_link_create_uprobe_multi {
 
 /* The context of uprobe programs: struct pt_regs of x86-64 as BPF sees it. One word a row. */
 struct abi_pt_regs_x86_64 {
-	u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
+	u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs,
+		flags, sp, ss;
 };
 
 /* The same for arm64: struct user_pt_regs. */

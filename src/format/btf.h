@@ -16,7 +16,7 @@
 struct btf {
 	const char *raw; /* header, types, strings, as loaded; owned */
 	u32 raw_size;
-	u32 type_cnt; /* ids 1 .. type_cnt; 0 is void */
+	u32 type_cnt;		       /* ids 1 .. type_cnt; 0 is void */
 	const struct btf_type **types; /* types[0] is NULL */
 	const char *strings;
 	u32 strings_len;
