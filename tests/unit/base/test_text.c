@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/text.h"
+#include "base/types.h"
+#include "test.h"
+
+static u64 here(void)
+{
+	return (u64)(uintptr_t)here;
+}
+
+static long distance(const void *a, u64 b)
+{
+	return labs((long)((u64)(uintptr_t)a - b));
+}
+
+static int count_writable_executable(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	int count = 0;
+
+	while (fgets(line, sizeof(line), maps)) {
+		const char *perms = strchr(line, ' ') + 1;
+
+		count += perms[1] == 'w' && perms[2] == 'x';
+	}
+	fclose(maps);
+	return count;
+}
+
+static const u8 return_42[] = {0xb8, 0x2a, 0, 0, 0, 0xc3};
+
+static int run_block(struct text_block *block)
+{
+	memcpy(block->write, return_42, sizeof(return_42));
+	text_commit(block);
+	return ((int (*)(void))(uintptr_t)block->exec)();
+}
+
+static void a_block_runs_near_the_code(void)
+{
+	struct text_block block;
+
+	CHECK_EQ(text_alloc(here(), 100, &block), 0);
+	CHECK_EQ(block.size, 112);
+	CHECK(((uintptr_t)block.exec & 15) == 0);
+	CHECK(distance(block.exec, here()) < (1l << 31));
+	CHECK(block.exec[0] == 0xcc && block.exec[99] == 0xcc);
+	CHECK_EQ(run_block(&block), 42);
+	CHECK(text_contains((u64)(uintptr_t)block.exec));
+	CHECK(!text_contains((u64)(uintptr_t)block.write));
+	CHECK(!text_contains(here()) && !text_contains(0));
+	CHECK_EQ(count_writable_executable(), 0);
+	text_free(&block);
+	CHECK(!text_contains((u64)(uintptr_t)block.exec));
+}
+
+static void blocks_reach_whatever_they_are_near_to(void)
+{
+	u64 places[] = {here(), (u64)(uintptr_t)printf, 0x400000, 0x10000000000, 0};
+	struct text_block blocks[ARRAY_SIZE(places)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		CHECK_EQ(text_alloc(places[i], 70000, &blocks[i]), 0);
+		CHECK(!places[i] || distance(blocks[i].exec, places[i]) < (1l << 31));
+		CHECK(!places[i] || distance(blocks[i].exec + 70000, places[i]) < (1l << 31));
+	}
+	CHECK_EQ(count_writable_executable(), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		text_free(&blocks[i]);
+}
+
+static void freed_ranges_are_reused_and_do_not_overlap(void)
+{
+	static struct text_block blocks[3000];
+	u64 lowest = ~0ull, highest = 0;
+	int wrong = 0;
+
+	for (int round = 0; round < 3; round++) {
+		for (u32 i = 0; i < 3000; i++) {
+			CHECK_EQ(text_alloc(here(), 16 + i % 300, &blocks[i]), 0);
+			memset(blocks[i].write, (int)i, blocks[i].size);
+			lowest = MIN(lowest, (u64)(uintptr_t)blocks[i].exec);
+			highest = MAX(highest, (u64)(uintptr_t)blocks[i].exec);
+		}
+		for (u32 i = 0; i < 3000; i++)
+			wrong += blocks[i].exec[0] != (u8)i ||
+				 blocks[i].exec[blocks[i].size - 1] != (u8)i;
+		for (u32 i = 1; i < 3000; i++)
+			text_free(&blocks[(i * 7) % 3000]);
+		text_free(&blocks[0]);
+	}
+	CHECK_EQ(wrong, 0);
+	CHECK(highest - lowest < 16 << 20);
+	CHECK_EQ(arena_in_use(), 0);
+}
+
+static void impossible_requests_are_refused(void)
+{
+	struct text_block block;
+
+	CHECK_EQ(text_alloc(0, 0, &block), -12);
+	CHECK_EQ(text_alloc(0, 64 << 20, &block), -12);
+	/* Nothing can be mapped within 2 GiB of a kernel address. */
+	CHECK_EQ(text_alloc(0xffffffff81000000, 100, &block), -34);
+	CHECK_EQ(arena_in_use(), 0);
+}
+
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65
+#endif
+
+static void works_when_memory_may_not_become_executable(void)
+{
+	struct text_block block;
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		if (prctl(PR_SET_MDWE, 1, 0, 0, 0))
+			_exit(77);
+		_exit(text_alloc(here(), 100, &block) ? 1 : run_block(&block) != 42);
+	}
+	waitpid(child, &status, 0);
+	if (WEXITSTATUS(status) == 77)
+		SKIP("the kernel has no PR_SET_MDWE");
+	CHECK_EQ(status, 0);
+}
+
+int main(void)
+{
+	RUN(a_block_runs_near_the_code);
+	RUN(blocks_reach_whatever_they_are_near_to);
+	RUN(freed_ranges_are_reused_and_do_not_overlap);
+	RUN(impossible_requests_are_refused);
+	RUN(works_when_memory_may_not_become_executable);
+	return test_done();
+}
