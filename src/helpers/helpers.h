@@ -13,16 +13,28 @@
 
 /* The row of a helper number, or NULL. Constant; any thread. */
 const struct helper_proto *helper_proto(u32 id);
-/* May a program of this type call it? */
+/* May a program of this type call it? (As the kernel answers a caller with CAP_BPF and CAP_PERFMON.) */
 bool helper_allowed(u32 id, u32 prog_type, u32 attach_type);
-/* Its address; NULL when there is none. For struct exec_env. */
+/*
+ * Its address; NULL when there is none. For struct exec_env. The first call prepares the process (finds the vdso, notes
+ * its pid), so it comes before any program runs. Contexts of tracing programs have the words of struct hit in front.
+ */
 exec_helper_fn helper_address(u32 id);
-/* Caller-saved registers (bit = register number of the host CPU) the helper may change; at most the general ones. */
+/* Registers (bit = register number of the host CPU) the helper may change, among those a call may change: all of them. */
 u32 helper_clobbers(u32 id);
 
 struct map;
 /* Where bpf_trace_printk and bpf_trace_vprintk write: a ring buffer map, or NULL (records are dropped and counted). */
 void helpers_set_printk_ring(struct map *ring);
+/* Records that found no ring or no room, in this process. */
 u64 helpers_printk_dropped(void);
+
+/* One record of that ring. */
+struct printk_record {
+	u64 time_ns; /* CLOCK_MONOTONIC */
+	u32 tid;     /* as the target sees it */
+	u32 length;  /* of text, without NUL */
+	char text[];
+};
 
 #endif
