@@ -37,6 +37,8 @@ struct arch {
 		int (*prologue)(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
 		int (*insn)(struct codebuf *buf, const struct jit_unit *unit, u32 index); /* instructions consumed or -errno */
 		int (*epilogue)(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
+		/* Bit per caller-saved register (the CPU's numbers) that the code or its helpers may change. */
+		u32 (*clobbers)(const struct jit_unit *unit);
 	} jit;
 	struct {
 		/* The permanent per-site part and the replaceable image: see arch/trampoline.h. */

@@ -16,6 +16,9 @@
 #define INSN_MODE_PROBE_MEM 0x20
 #define INSN_MODE_PROBE_MEMSX 0x40
 #define INSN_JCOND 0xe0
+/* imm of BPF_STX | BPF_ATOMIC (6.14); sizes from a byte on. */
+#define INSN_LOAD_ACQUIRE 0x100
+#define INSN_STORE_RELEASE 0x110
 
 /* src_reg of BPF_LD | BPF_IMM | BPF_DW */
 #define INSN_PSEUDO_MAP_FD 1

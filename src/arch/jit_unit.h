@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One program on its way to machine code, as the JIT driver (exec/jit.c) hands it to a CPU's selector.
+ *
+ * Passes: the driver emits the whole program again and again. Offsets below are those of the pass before; sizes only
+ * shrink from pass to pass, and when two passes agree the code is right. In the first pass far is set: the
+ * offsets mean nothing, every branch takes its longest form.
+ *
+ * References are resolved before: values[i] is the 64-bit constant of the LD_IMM64 at i, or the address of the
+ * helper called at i.
+ */
+#ifndef INLAY_ARCH_JIT_UNIT_H
+#define INLAY_ARCH_JIT_UNIT_H
+
+#include <linux/bpf.h>
+
+#include "base/types.h"
+
+struct jit_sub {
+	u32 start, end;	 /* its instructions: [start, end) */
+	u32 stack_depth; /* bytes, multiple of 8 */
+	u16 used;	 /* bit per BPF register that it names */
+	bool calls;	 /* calls something: the stack must be aligned for it */
+	u32 entry;	 /* offset of its prologue */
+	u32 epilogue;	 /* offset of its epilogue */
+};
+
+struct jit_unit {
+	const struct bpf_insn *insns;
+	u32 insn_cnt;
+	const struct jit_sub *subs;
+	u32 sub_cnt;
+	const u64 *values;
+	const u32 *offsets; /* code offset of each instruction */
+	bool far;
+	u64 fault_load;	   /* address of fault_load() */
+	u64 helper_lookup; /* address of exec_env.helper, for a call through a register */
+	u32 (*helper_clobbers)(u32 id); /* NULL: every caller-saved register */
+};
+
+/* The subprogram that contains the instruction. */
+static inline const struct jit_sub *jit_unit_sub(const struct jit_unit *unit, u32 index)
+{
+	u32 low = 0, high = unit->sub_cnt;
+
+	while (high - low > 1) {
+		u32 middle = low + (high - low) / 2;
+
+		if (unit->subs[middle].start <= index)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &unit->subs[low];
+}
+
+#endif

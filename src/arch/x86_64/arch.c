@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <elf.h>
+
+#include "arch/x86_64/x86_64.h"
+
+const struct arch arch_x86_64 = {
+	.name = "x86_64",
+	.elf_machine = EM_X86_64,
+	.limits = {.patch_size = 5, .branch_reach = INT32_MAX},
+	.jit =
+		{
+			.prologue = x86_64_jit_prologue,
+			.insn = x86_64_jit_insn,
+			.epilogue = x86_64_jit_epilogue,
+			.clobbers = x86_64_jit_clobbers,
+		},
+};

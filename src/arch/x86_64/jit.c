@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One subprogram's frame:
+ *
+ *   return address
+ *   saved rbp            only when the subprogram uses its stack
+ *   BPF stack            rbp - stack_depth .. rbp
+ *   saved registers      the callee-saved ones among its BPF registers
+ *   padding              when it calls: rsp is 16-aligned
+ */
+#include "arch/x86_64/jit.h"
+
+#include <errno.h>
+
+#include "arch/x86_64/x86_64.h"
+#include "format/insn.h"
+
+const u8 jit_reg[] = {
+	[BPF_REG_0] = X86_RAX, [BPF_REG_1] = X86_RDI, [BPF_REG_2] = X86_RSI,  [BPF_REG_3] = X86_RDX,
+	[BPF_REG_4] = X86_RCX, [BPF_REG_5] = X86_R8,  [BPF_REG_6] = X86_RBX,  [BPF_REG_7] = X86_R13,
+	[BPF_REG_8] = X86_R14, [BPF_REG_9] = X86_R15, [BPF_REG_10] = X86_RBP,
+};
+
+static const u8 first_saved = BPF_REG_6, last_saved = BPF_REG_9;
+
+static bool has_frame(const struct jit_sub *sub)
+{
+	return sub->used & 1u << BPF_REG_10;
+}
+
+static bool saves(const struct jit_sub *sub, u32 bpf_reg)
+{
+	return sub->used & 1u << bpf_reg;
+}
+
+/* Bytes below the pushed registers that align rsp. */
+static s32 padding(const struct jit_sub *sub)
+{
+	u32 words = 1 + (has_frame(sub) ? 1 + sub->stack_depth / 8 : 0);
+
+	for (u32 reg = first_saved; reg <= last_saved; reg++)
+		words += saves(sub, reg);
+	return sub->calls && words % 2 ? 8 : 0;
+}
+
+int x86_64_jit_prologue(struct codebuf *buf, const struct jit_unit *unit, u32 subprog)
+{
+	const struct jit_sub *sub = &unit->subs[subprog];
+
+	if (has_frame(sub)) {
+		asm_push(buf, X86_RBP);
+		asm_mov(buf, 8, X86_RBP, X86_RSP);
+		if (sub->stack_depth)
+			asm_alu_imm(buf, 8, ASM_SUB, X86_RSP, (s32)sub->stack_depth);
+	}
+	for (u32 reg = first_saved; reg <= last_saved; reg++) {
+		if (saves(sub, reg))
+			asm_push(buf, jit_reg[reg]);
+	}
+	if (padding(sub))
+		asm_alu_imm(buf, 8, ASM_SUB, X86_RSP, padding(sub));
+	return 0;
+}
+
+int x86_64_jit_epilogue(struct codebuf *buf, const struct jit_unit *unit, u32 subprog)
+{
+	const struct jit_sub *sub = &unit->subs[subprog];
+
+	if (padding(sub))
+		asm_alu_imm(buf, 8, ASM_ADD, X86_RSP, padding(sub));
+	for (u32 reg = last_saved; reg >= first_saved; reg--) {
+		if (saves(sub, reg))
+			asm_pop(buf, jit_reg[reg]);
+	}
+	if (has_frame(sub))
+		asm_byte(buf, 0xc9); /* leave */
+	asm_ret(buf);
+	return 0;
+}
+
+/* Returns 2, since the constant's upper half is in the next slot. */
+static int load_constant(struct codebuf *buf, const struct jit_unit *unit, u32 index)
+{
+	const struct bpf_insn *insn = &unit->insns[index];
+	u8 to = jit_reg[insn->dst_reg];
+	s64 target = (s64)index + 1 + insn->imm;
+
+	if (insn->src_reg != INSN_PSEUDO_FUNC) {
+		asm_mov_imm(buf, to, unit->values[index]);
+		return 2;
+	}
+	if (target < 0 || target >= unit->insn_cnt)
+		return -EINVAL;
+	asm_lea_rip(buf, to, buf->exec + jit_unit_sub(unit, (u32)target)->entry);
+	return 2;
+}
+
+int x86_64_jit_insn(struct codebuf *buf, const struct jit_unit *unit, u32 index)
+{
+	const struct bpf_insn *insn = &unit->insns[index];
+	int err = -EOPNOTSUPP;
+
+	if (insn->dst_reg > BPF_REG_10 || insn->src_reg > BPF_REG_10)
+		return -EINVAL;
+	switch (insn_class(insn)) {
+	case BPF_ALU:
+	case BPF_ALU64:
+		err = jit_alu(buf, insn);
+		break;
+	case BPF_LD:
+		return insn_is_ld_imm64(insn) ? load_constant(buf, unit, index) : -EOPNOTSUPP;
+	case BPF_LDX:
+	case BPF_ST:
+	case BPF_STX:
+		err = jit_memory(buf, unit, index);
+		break;
+	case BPF_JMP:
+	case BPF_JMP32:
+		err = insn_op(insn) == BPF_CALL ? jit_call(buf, unit, index)
+						: jit_branch(buf, unit, index);
+		break;
+	}
+	return err ? err : 1;
+}
+
+/* Does the code of one instruction stay within the machine registers of its BPF registers? */
+static bool needs_scratch(const struct bpf_insn *insn)
+{
+	switch (insn_class(insn)) {
+	case BPF_ALU:
+	case BPF_ALU64:
+		switch (insn_op(insn)) {
+		case BPF_DIV:
+		case BPF_MOD:
+			return true;
+		case BPF_LSH:
+		case BPF_RSH:
+		case BPF_ARSH:
+			return insn_uses_reg(insn);
+		}
+		return false;
+	case BPF_STX:
+		return insn_mode(insn) == BPF_ATOMIC;
+	}
+	return false;
+}
+
+static u32 insn_clobbers(const struct jit_unit *unit, const struct bpf_insn *insn)
+{
+	u32 scratch = X86_BIT(JIT_TEMP) | X86_BIT(JIT_TEMP2) | X86_BIT(JIT_TEMP3);
+	u8 mode = insn_mode(insn);
+	u32 changed = X86_BIT(X86_RAX);
+
+	if (insn_class(insn) == BPF_LDX &&
+	    (mode == INSN_MODE_PROBE_MEM || mode == INSN_MODE_PROBE_MEMSX))
+		return X86_CALLER_SAVED;
+	if (insn_is_call_helper(insn))
+		return unit->helper_clobbers ? unit->helper_clobbers((u32)insn->imm) | changed
+					     : X86_CALLER_SAVED;
+	if (insn->code == (BPF_JMP | BPF_CALL | BPF_X))
+		return X86_CALLER_SAVED;
+	if (needs_scratch(insn))
+		changed |= scratch;
+	if (insn_class(insn) == BPF_STX && mode == BPF_ATOMIC)
+		changed |= X86_BIT(jit_reg[insn->src_reg]);
+	if (insn_class(insn) != BPF_ST && insn_class(insn) != BPF_JMP &&
+	    insn_class(insn) != BPF_JMP32)
+		changed |= X86_BIT(jit_reg[insn->dst_reg]);
+	return changed;
+}
+
+u32 x86_64_jit_clobbers(const struct jit_unit *unit)
+{
+	u32 changed = X86_BIT(X86_RAX);
+
+	for (u32 i = 0; i < unit->insn_cnt; i++) {
+		changed |= insn_clobbers(unit, &unit->insns[i]);
+		if (insn_is_ld_imm64(&unit->insns[i]))
+			i++;
+	}
+	return changed & X86_CALLER_SAVED;
+}

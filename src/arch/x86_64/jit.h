@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of the x86-64 selector share.
+ *
+ * BPF register -> machine register is the kernel's mapping, so that helper and subprogram calls move nothing:
+ * arguments are where the C ABI wants them. r9 to r11 are scratch within one instruction; r12 is never touched.
+ */
+#ifndef INLAY_ARCH_X86_64_JIT_H
+#define INLAY_ARCH_X86_64_JIT_H
+
+#include <linux/bpf.h>
+
+#include "arch/jit_unit.h"
+#include "arch/x86_64/asm.h"
+
+#define JIT_TEMP  X86_R11
+#define JIT_TEMP2 X86_R10
+#define JIT_TEMP3 X86_R9
+
+extern const u8 jit_reg[BPF_REG_10 + 1];
+
+/* Registers that the prologue of sub saves, as X86_BITs. */
+u32 jit_saved_regs(const struct jit_sub *sub);
+
+/* Each emits one instruction; 0 or -EOPNOTSUPP. */
+int jit_alu(struct codebuf *buf, const struct bpf_insn *insn);
+int jit_divide(struct codebuf *buf, const struct bpf_insn *insn);
+int jit_memory(struct codebuf *buf, const struct jit_unit *unit, u32 index);
+int jit_atomic(struct codebuf *buf, const struct bpf_insn *insn);
+int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index);
+
+/* jit_call.c: saves and restores BPF's argument registers and R0 as far as sub uses them, but for except. */
+void jit_call_fault_load(struct codebuf *buf, const struct jit_unit *unit, u32 index);
+int jit_call(struct codebuf *buf, const struct jit_unit *unit, u32 index);
+
+#endif

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Displaced instructions at a new address. The agent has no decoder: the loader's recipe says what is relative in each.
+ * Short branches become near ones, since the copy is rarely within 127 bytes of anything.
+ */
+#include <errno.h>
+
+#include "arch/x86_64/asm.h"
+#include "arch/x86_64/x86_64.h"
+
+static void copy_bytes(struct codebuf *buf, const u8 *bytes, u32 count)
+{
+	for (u32 i = 0; i < count; i++)
+		asm_byte(buf, bytes[i]);
+}
+
+static void copy_rip_relative(struct codebuf *buf, const struct displaced_insn *insn,
+			      const u8 *bytes)
+{
+	s64 distance = (s64)(insn->target - codebuf_pc(buf) - insn->length);
+
+	if (buf->bytes && distance != (s32)distance && !buf->error)
+		buf->error = -ERANGE;
+	copy_bytes(buf, bytes, insn->field_off);
+	codebuf_put(buf, (u32)distance, 4);
+	copy_bytes(buf, bytes + insn->field_off + 4, insn->length - insn->field_off - 4u);
+}
+
+/* loop and jrcxz have only a short form: taken, they land on a near jump that everything else steps over. */
+static void copy_loop(struct codebuf *buf, const struct displaced_insn *insn, const u8 *bytes)
+{
+	u32 over;
+
+	copy_bytes(buf, bytes, insn->length - 2u); /* an address-size prefix: the counter is ecx */
+	asm_byte(buf, insn->condition);
+	asm_byte(buf, 2);
+	over = asm_skip(buf);
+	asm_jump(buf, insn->target);
+	asm_land(buf, over);
+}
+
+static int copy_insn(struct codebuf *buf, const struct displaced_insn *insn, const u8 *bytes)
+{
+	switch (insn->kind) {
+	case DISPLACED_PLAIN:
+		copy_bytes(buf, bytes, insn->length);
+		return 0;
+	case DISPLACED_RIP_REL:
+		if (insn->field_off + 4 > insn->length)
+			return -EINVAL;
+		copy_rip_relative(buf, insn, bytes);
+		return 0;
+	case DISPLACED_CALL:
+		asm_call(buf, insn->target);
+		return 0;
+	case DISPLACED_JUMP:
+		asm_jump(buf, insn->target);
+		return 0;
+	case DISPLACED_JCC:
+		asm_jcc(buf, (enum x86_cond)(insn->condition & 15), insn->target);
+		return 0;
+	case DISPLACED_LOOP:
+		if (insn->length < 2)
+			return -EINVAL;
+		copy_loop(buf, insn, bytes);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced)
+{
+	u32 start = buf->size, offset = 0;
+
+	if (displaced->count > DISPLACED_MAX_INSNS || displaced->length > DISPLACED_MAX_BYTES)
+		return -EINVAL;
+	for (u32 i = 0; i < displaced->count; i++) {
+		const struct displaced_insn *insn = &displaced->insns[i];
+		int err;
+
+		if (insn->offset != offset || offset + insn->length > displaced->length)
+			return -EINVAL;
+		displaced->copy_offsets[i] = (u16)(buf->size - start);
+		err = copy_insn(buf, insn, displaced->bytes + offset);
+		if (err)
+			return err;
+		offset += insn->length;
+	}
+	return offset == displaced->length ? buf->error : -EINVAL;
+}
