@@ -17,12 +17,14 @@ struct binary_function {
 	u64 address;	  /* virtual address */
 	u64 size;	  /* 0: unknown */
 	u64 file_offset;
-	u8 is_ifunc;
+	u8 is_ifunc; /* address is the resolver's; see process_resolve_ifunc */
+	u8 is_local;
+	u8 is_compat; /* an old version of the symbol, not the one that new programs link to */
+	u8 is_entry;  /* 0: a cold part, a signal frame: nobody calls it */
 };
 
 /*
- * Opens a file for reading its functions (.symtab, .dynsym, .gnu_debugdata and separate debug files where found,
- * FDEs). The descriptor is not kept. Errors: -ENOEXEC (not an ELF file, or cut off), -EOPNOTSUPP (other machine or
+ * Opens a file for reading its functions (.symtab, .dynsym, the separate debug file with its build-id, FDEs). The descriptor is not kept. Errors: -ENOEXEC (not an ELF file, or cut off), -EOPNOTSUPP (other machine or
  * class; binary_problem says which), -errno of reading. Not thread-safe per object.
  */
 int binary_open(int fd, const char *name, struct binary **ret_binary);
@@ -37,7 +39,7 @@ const char *binary_build_id(const struct binary *binary); /* hex, or NULL */
 
 /* All functions, sorted by address, one row a symbol. Valid until close. */
 const struct binary_function *binary_functions(struct binary *binary, size_t *ret_count);
-/* By name (a global symbol wins over a local one). NULL when there is none. */
+/* By name (a global symbol wins over a local one, the default version over older ones). NULL when there is none. */
 const struct binary_function *binary_find(struct binary *binary, const char *name);
 /* The function that contains a file offset, or NULL. */
 const struct binary_function *binary_at_offset(struct binary *binary, u64 file_offset);
@@ -52,9 +54,14 @@ int binary_read(const struct binary *binary, u64 address, void *to, size_t size)
  * Returns 0, or -EOPNOTSUPP with *ret_reason a constant text ("branch into the window at +3", "shorter than 5 bytes", ...;
  * written to a buffer of the binary, valid until the next call).
  */
-int binary_plan(struct binary *binary, const struct binary_function *function, struct site_spec *spec,
-		const char **ret_reason);
+int binary_plan(struct binary *binary, const struct binary_function *function,
+		struct site_spec *spec, const char **ret_reason);
 void binary_rebase(struct site_spec *spec, u64 bias);
+/*
+ * Where the loader keeps the address that an IFUNC resolved to: virtual addresses of the slots of IRELATIVE
+ * relocations whose resolver is at `resolver`. Returns how many were found, at most capacity.
+ */
+size_t binary_ifunc_slots(const struct binary *binary, u64 resolver, u64 *slots, size_t capacity);
 /* A word for `inlay list -v`: "nop", "whole instruction", "relocated". */
 const char *binary_plan_name(const struct site_spec *spec);
 

@@ -17,10 +17,11 @@
 struct process;
 
 struct process_module {
-	const char *path; /* as the target sees it, without " (deleted)" */
-	u64 start, end;	  /* of all its mappings */
-	u64 bias;	  /* runtime address - the file's virtual address */
-	u64 device;	  /* st_dev */
+	const char *path;	  /* as the target sees it, without " (deleted)" */
+	u64 start, end;		  /* of all its mappings */
+	u64 text_start, text_end; /* of its executable ones */
+	u64 bias;		  /* runtime address - the file's virtual address */
+	u64 device;		  /* st_dev */
 	u64 inode;
 	u16 machine;  /* e_machine */
 	u8 elf_class; /* ELFCLASS64, ... */
@@ -40,7 +41,7 @@ struct process_facts {
 	u16 machine;  /* of its executable: EM_X86_64, ... */
 	bool is_static;
 	bool is_musl;
-	bool has_proc;	   /* its root has a /proc in which it sees itself */
+	pid_t proc_pid; /* the name of its directory in the /proc it sees; 0: it sees none with itself in */
 	bool shadow_stack; /* user shadow stacks are on in its main thread */
 	const struct process_module *exe;
 	const struct process_module *libc;	  /* NULL: none mapped */
