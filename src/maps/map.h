@@ -35,18 +35,26 @@ struct map_spec {
 struct map_ops {
 	u32 type;
 	const char *name;
-	int (*check)(const struct map_spec *spec);		  /* as the kernel's alloc_check */
-	u64 (*data_size)(const struct map_spec *spec);		  /* bytes before the trailer page */
-	int (*init)(struct map *map);				  /* lay out fresh, zeroed memory */
+	int (*check)(const struct map_spec *spec);		 /* as the kernel's alloc_check */
+	u64 (*data_size)(const struct map_spec *spec, u32 cpus); /* bytes before the trailer page */
+	int (*init)(struct map *map);				 /* lay out fresh, zeroed memory */
 	void *(*lookup)(struct map *map, const void *key);
 	int (*update)(struct map *map, const void *key, const void *value, u64 flags);
 	int (*delete)(struct map *map, const void *key);
 	int (*next_key)(struct map *map, const void *key, void *next);
-	void *(*value_addr)(struct map *map, u32 offset);	  /* direct value access (INSN_PSEUDO_MAP_VALUE) */
+	void *(*value_addr)(struct map *map,
+			    u32 offset); /* direct value access (INSN_PSEUDO_MAP_VALUE) */
 	/* Whole-value copies for the system call side; per-CPU types copy every CPU (value_size rounded to 8, times CPUs). */
 	int (*copy_out)(struct map *map, const void *key, void *value);
 	int (*copy_in)(struct map *map, const void *key, const void *value, u64 flags);
+	/* Copies the whole value out and deletes the element in one step (BPF_MAP_LOOKUP_AND_DELETE_ELEM). */
+	int (*take_out)(struct map *map, const void *key, void *value);
+	/* This process's view beyond the mapping: sets type_view. After init at creation; at every open. NULL: none. */
+	int (*open)(struct map *map);
+	void (*close)(struct map *map);
 };
+
+#define MAP_PAGE 4096u
 
 /* Last page of the memfd. Written at creation, then constant but for the words said to change. */
 struct map_shared {
@@ -54,22 +62,26 @@ struct map_shared {
 	u64 data_size;
 	struct map_spec spec;
 	u32 map_id;
-	u32 cpus;      /* possible CPUs = slots of per-CPU types */
-	u32 frozen;    /* changes 0 -> 1 by MAP_FREEZE */
+	u32 cpus;   /* possible CPUs = slots of per-CPU types */
+	u32 frozen; /* changes 0 -> 1 by MAP_FREEZE */
 	u32 owner_uid;
-	u64 dropped;   /* changes: elements refused because the map was full; ring records dropped */
+	u64 dropped; /* changes: elements refused because the map was full; ring records dropped */
 	u64 type_state[64]; /* changes: the map type's own words (lock, free list heads, ...) */
 };
 
 struct map {
 	const struct map_ops *ops;
 	struct map_shared *shared;
-	char *data;	  /* mapping of the data area */
+	char *data; /* mapping of the data area */
 	u64 data_size;
 	u32 value_stride; /* value_size rounded up to 8 */
+	u32 cpus;	  /* shared->cpus */
+	/* What was checked at open: bounds are taken from here, never from memory that others write. */
+	struct map_spec spec;
 	int fd;		  /* the memfd */
 	int event_fd;	  /* ring buffers: the descriptor clients poll; -1 otherwise */
 	void *type_view;  /* what the type needs per process (double mapping of a ring, ...) */
+	u32 wake_pending; /* a hit asked the deputy to wake event_fd's poller (ringbuf.h) */
 };
 
 /* The table of types; NULL for a type we do not have. */
@@ -87,6 +99,9 @@ int map_create(const struct map_spec *spec, u32 map_id, struct map **ret_map);
  * success. Errors: -EINVAL when the file is not an intact map, -ENOMEM. Loader and agent.
  */
 int map_open(int fd, int event_fd, struct map **ret_map);
+
+/* Bytes of a value as copy_out gives and copy_in takes it: per-CPU types have one rounded value a CPU. */
+u32 map_value_bytes(const struct map *map);
 
 /* Unmaps and closes. The memory lives on while another process or descriptor holds it. NULL accepted. */
 void map_close(struct map *map);

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "maps/map_types.h"
+
+static const struct map_ops *const map_types[] = {
+	[BPF_MAP_TYPE_HASH] = &hash_ops,
+	[BPF_MAP_TYPE_ARRAY] = &array_ops,
+};
+
+const struct map_ops *map_ops_of(u32 type)
+{
+	return type < ARRAY_SIZE(map_types) ? map_types[type] : NULL;
+}
