@@ -265,6 +265,18 @@ struct sys_sigaction {
 
 #define SYS_SA_RESTORER 0x04000000ul
 
+/* restorer is unused where the kernel brings its own. */
+static inline void sys_sigaction_return_by(struct sys_sigaction *action, void *restorer)
+{
+#if defined(__x86_64__)
+	action->flags |= SYS_SA_RESTORER;
+	action->restorer = restorer;
+#else
+	(void)action;
+	(void)restorer;
+#endif
+}
+
 static inline int sys_rt_sigaction(int signal, const struct sys_sigaction *action,
 				   struct sys_sigaction *ret_old)
 {

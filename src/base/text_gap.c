@@ -7,6 +7,8 @@
  */
 #include "base/text_gap.h"
 
+#include "base/mem.h"
+#include "base/proc_maps.h"
 #include "base/sys.h"
 
 #define REACH	   ((1ull << 31) - (1ull << 20)) /* a block's own branches start up to 1 MiB into it */
@@ -50,77 +52,30 @@ static void consider(struct search *search, u64 from, u64 to)
 		search->above = search->above ? MIN(search->above, place) : place;
 }
 
-struct maps_reader {
-	int fd;
-	u32 at, filled;
-	char buffer[4096];
-};
-
-static int next_char(struct maps_reader *reader)
+static bool is_stack(const struct proc_mapping *mapping)
 {
-	if (reader->at == reader->filled) {
-		long got = sys_read(reader->fd, reader->buffer, sizeof(reader->buffer));
-
-		if (got <= 0)
-			return -1;
-		reader->at = 0;
-		reader->filled = (u32)got;
-	}
-	return (u8)reader->buffer[reader->at++];
-}
-
-static int read_hex(struct maps_reader *reader, u64 *ret_value)
-{
-	u64 value = 0;
-
-	for (;;) {
-		int c = next_char(reader);
-
-		if (c >= '0' && c <= '9') {
-			value = value << 4 | (u64)(c - '0');
-		} else if (c >= 'a' && c <= 'f') {
-			value = value << 4 | (u64)(c - 'a' + 10);
-		} else {
-			*ret_value = value;
-			return c;
-		}
-	}
-}
-
-/* Reads one line; is_stack: its name begins with "[stack". Returns false at the end. */
-static bool next_mapping(struct maps_reader *reader, u64 *ret_start, u64 *ret_end, bool *ret_stack)
-{
-	static const char word[] = "[stack";
-	u32 matched = 0;
-	int c;
-
-	if (read_hex(reader, ret_start) != '-' || read_hex(reader, ret_end) < 0)
-		return false;
-	while ((c = next_char(reader)) >= 0 && c != '\n') {
-		if (matched < sizeof(word) - 1)
-			matched = c == word[matched] ? matched + 1 : c == '[';
-	}
-	*ret_stack = matched == sizeof(word) - 1;
-	return true;
+	return mem_equal(mapping->name, "[stack", 6);
 }
 
 static int search_maps(struct search *search)
 {
-	struct maps_reader reader = {
-		.fd = sys_openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0)};
-	u64 free_from = 0, start, end;
-	bool stack;
+	struct proc_mapping mapping;
+	struct proc_maps maps;
+	u64 free_from = 0;
+	int err = proc_maps_open(&maps);
 
-	if (reader.fd < 0)
-		return reader.fd;
-	while (next_mapping(&reader, &start, &end, &stack)) {
-		u64 free_to = stack && start > STACK_ROOM ? start - STACK_ROOM : start;
+	if (err)
+		return err;
+	while (proc_maps_next(&maps, &mapping)) {
+		u64 free_to = mapping.start;
 
+		if (is_stack(&mapping) && free_to > STACK_ROOM)
+			free_to -= STACK_ROOM;
 		if (free_to > free_from)
 			consider(search, free_from, free_to);
-		free_from = end;
+		free_from = mapping.end;
 	}
-	sys_close(reader.fd);
+	proc_maps_close(&maps);
 	consider(search, free_from, HIGHEST);
 	return 0;
 }

@@ -16,24 +16,27 @@ typedef u64 (*exec_helper_fn)(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5);
 
 /* What program code refers to by index or number, as addresses in this process. */
 struct exec_env {
-	exec_helper_fn (*helper)(u32 id);		   /* NULL: no such helper */
-	void *(*map_handle)(void *opaque, u32 map_index);  /* what a helper gets as its map argument */
+	exec_helper_fn (*helper)(u32 id); /* NULL: no such helper */
+	void *(*map_handle)(void *opaque,
+			    u32 map_index); /* what a helper gets as its map argument */
 	void *(*map_value)(void *opaque, u32 map_index, u32 offset);
 	void *opaque;
+	/* Caller-saved registers (as in exec_code.clobbers) that a helper may change; NULL: all of them. */
+	u32 (*helper_clobbers)(u32 id);
 };
 
-/* Runs the program in the interpreter. ctx is what r1 gets; r2 is given for `inlay exec` and 0 elsewhere. */
+/* Runs the program in the interpreter. r1 is the context; r2 is for `inlay exec` and 0 elsewhere. */
 u64 exec_interpret(const struct image_header *image, const struct exec_env *env, u64 r1, u64 r2);
 
 /* A compiled program. entry has the C calling convention: u64 entry(void *ctx, u64 r2). */
 struct exec_code {
 	u64 (*entry)(u64 r1, u64 r2);
-	const void *text;	   /* executable address of the code */
-	u32 size;		   /* bytes of code */
-	u32 clobbers;		   /* bit = x86 register number of each caller-saved register that the code or its
+	const void *text; /* executable address of the code */
+	u32 size;	  /* bytes of code */
+	u32 clobbers; /* bit = x86 register number of each caller-saved register that the code or its
 				      helpers may change (arch/regs); rax always */
-	u32 *insn_offsets;	   /* per BPF instruction: offset of its code; NULL unless asked for */
-	struct text_block *block;  /* where it lives */
+	u32 *insn_offsets; /* per BPF instruction: offset of its code; NULL unless asked for */
+	struct text_block *block; /* where it lives */
 };
 
 /*
@@ -41,8 +44,8 @@ struct exec_code {
  * (-ERANGE when no such memory could be had). Errors: -ENOMEM, -EOPNOTSUPP (an instruction that the JIT lacks).
  * Not at a hit. On success *ret_code is owned by the caller (exec_free, after a grace period).
  */
-int exec_compile(const struct image_header *image, const struct exec_env *env, u64 near, bool keep_offsets,
-		 struct exec_code **ret_code);
+int exec_compile(const struct image_header *image, const struct exec_env *env, u64 near,
+		 bool keep_offsets, struct exec_code **ret_code);
 void exec_free(struct exec_code *code);
 
 #endif

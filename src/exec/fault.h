@@ -17,12 +17,15 @@
 int fault_init(void);
 /* Puts the program's own handlers back where they are still ours. */
 void fault_done(void);
-/* Takes a new snapshot; the old one is freed after sync_grace(). Agent thread. Returns 0 or -errno. */
+/* Takes a new snapshot and, where the program has put a handler of its own in our place since, chains to that; the old
+ * snapshot is freed after sync_grace(). Agent thread. Returns 0 or -errno. */
 int fault_refresh(void);
+/* Set to 1 when a load outside the snapshot succeeded: there are new mappings. fault_refresh clears it. */
+extern u32 fault_wants_refresh;
 
 /* Copies size bytes. Returns 0 or -EFAULT (then `to` is zeroed, as bpf_probe_read does). Any thread, at a hit. */
 int fault_read(void *to, u64 from, u32 size);
-/* Copies a string with its NUL, at most size bytes. Returns its length with NUL or -EFAULT. */
+/* Copies a string with its NUL, cut to size bytes with NUL. Returns its length with NUL or -EFAULT (`to` zeroed). */
 int fault_read_str(char *to, u64 from, u32 size);
 /* Loads through BTF pointers: the value, or 0. Called by JITed code for INSN_MODE_PROBE_MEM when it does not inline. */
 u64 fault_load(u64 address, u32 size);

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The interpreter: what each instruction means (RFC 9669), written to be read. The JIT is tested against it.
+ *
+ * It trusts the program as the JIT does, but for the depth of calls, since its own frames are an array.
+ */
+#include "exec/exec.h"
+
+#include "base/mem.h"
+#include "exec/fault.h"
+#include "exec/interp_alu.h"
+#include "format/insn.h"
+
+struct frame {
+	const struct bpf_insn *return_to;
+	u64 saved[4]; /* the caller's r6 to r9 */
+	u8 stack[INSN_MAX_STACK] __attribute__((aligned(8)));
+};
+
+struct machine {
+	u64 reg[BPF_REG_10 + 1];
+	const struct bpf_insn *insns;
+	const struct exec_env *env;
+	u32 depth;
+	struct frame frames[INSN_MAX_FRAMES];
+};
+
+static u64 load(u64 address, u32 size)
+{
+	switch (size) {
+	case 1:
+		return *(const volatile u8 *)ptr_from_u64(address);
+	case 2: {
+		u16 value;
+
+		__builtin_memcpy(&value, ptr_from_u64(address), 2);
+		return value;
+	}
+	case 4: {
+		u32 value;
+
+		__builtin_memcpy(&value, ptr_from_u64(address), 4);
+		return value;
+	}
+	default: {
+		u64 value;
+
+		__builtin_memcpy(&value, ptr_from_u64(address), 8);
+		return value;
+	}
+	}
+}
+
+static void store(u64 address, u32 size, u64 value)
+{
+	void *to = ptr_from_u64(address);
+
+	switch (size) {
+	case 1:
+		__builtin_memcpy(to, &(u8){(u8)value}, 1);
+		break;
+	case 2:
+		__builtin_memcpy(to, &(u16){(u16)value}, 2);
+		break;
+	case 4:
+		__builtin_memcpy(to, &(u32){(u32)value}, 4);
+		break;
+	default:
+		__builtin_memcpy(to, &value, 8);
+		break;
+	}
+}
+
+static u64 load_any(const struct machine *m, const struct bpf_insn *insn)
+{
+	u64 address = m->reg[insn->src_reg] + (u64)(s64)insn->off;
+	u32 size = insn_access_size(insn);
+
+	switch (insn_mode(insn)) {
+	case INSN_MODE_MEMSX:
+		return interp_sign_extend(load(address, size), size * 8);
+	case INSN_MODE_PROBE_MEM:
+		return fault_load(address, size);
+	case INSN_MODE_PROBE_MEMSX:
+		return interp_sign_extend(fault_load(address, size), size * 8);
+	default:
+		return load(address, size);
+	}
+}
+
+static void store_any(struct machine *m, const struct bpf_insn *insn)
+{
+	u64 address = m->reg[insn->dst_reg] + (u64)(s64)insn->off;
+	u32 size = insn_access_size(insn);
+
+	if (insn_class(insn) == BPF_ST)
+		store(address, size, (u64)(s64)insn->imm);
+	else if (insn_mode(insn) != BPF_ATOMIC)
+		store(address, size, m->reg[insn->src_reg]);
+	else if (insn->imm == INSN_LOAD_ACQUIRE)
+		m->reg[insn->dst_reg] =
+			interp_load_acquire(m->reg[insn->src_reg] + (u64)(s64)insn->off, size);
+	else if (insn->imm == INSN_STORE_RELEASE)
+		interp_store_release(address, size, m->reg[insn->src_reg]);
+	else if (size == 8)
+		interp_atomic64(insn->imm, ptr_from_u64(address), &m->reg[insn->src_reg],
+				&m->reg[0]);
+	else
+		interp_atomic32(insn->imm, ptr_from_u64(address), &m->reg[insn->src_reg],
+				&m->reg[0]);
+}
+
+static u64 constant(const struct machine *m, const struct bpf_insn *insn)
+{
+	const struct exec_env *env = m->env;
+
+	switch (insn->src_reg) {
+	case INSN_PSEUDO_MAP_FD:
+		return ptr_to_u64(env->map_handle(env->opaque, (u32)insn->imm));
+	case INSN_PSEUDO_MAP_VALUE:
+		return ptr_to_u64(env->map_value(env->opaque, (u32)insn->imm, (u32)insn[1].imm));
+	default:
+		return insn_imm64(insn);
+	}
+}
+
+static void call_helper(struct machine *m, u32 id)
+{
+	exec_helper_fn helper = m->env->helper ? m->env->helper(id) : NULL;
+
+	m->reg[0] = helper ? helper(m->reg[1], m->reg[2], m->reg[3], m->reg[4], m->reg[5]) : 0;
+}
+
+static u64 frame_top(struct frame *frame)
+{
+	return ptr_to_u64(frame->stack + sizeof(frame->stack));
+}
+
+/* Returns where to go on, or NULL when the frames are used up. */
+static const struct bpf_insn *enter(struct machine *m, const struct bpf_insn *insn)
+{
+	struct frame *frame;
+
+	if (m->depth + 1 == INSN_MAX_FRAMES)
+		return NULL;
+	frame = &m->frames[++m->depth];
+	frame->return_to = insn + 1;
+	for (u32 i = 0; i < 4; i++)
+		frame->saved[i] = m->reg[BPF_REG_6 + i];
+	m->reg[BPF_REG_10] = frame_top(frame);
+	return insn + 1 + insn->imm;
+}
+
+static const struct bpf_insn *leave(struct machine *m)
+{
+	struct frame *frame = &m->frames[m->depth];
+
+	if (m->depth == 0)
+		return NULL;
+	for (u32 i = 0; i < 4; i++)
+		m->reg[BPF_REG_6 + i] = frame->saved[i];
+	m->reg[BPF_REG_10] = frame_top(&m->frames[--m->depth]);
+	return frame->return_to;
+}
+
+/* Jumps, calls and exit. Returns the next instruction or NULL at the end of the program. */
+static const struct bpf_insn *branch(struct machine *m, const struct bpf_insn *insn)
+{
+	bool wide = insn_class(insn) == BPF_JMP;
+	u64 left = m->reg[insn->dst_reg];
+	u64 right = insn_uses_reg(insn) ? m->reg[insn->src_reg] : (u64)(s64)insn->imm;
+
+	switch (insn_op(insn)) {
+	case BPF_EXIT:
+		return leave(m);
+	case BPF_CALL:
+		if (insn_is_call_subprog(insn))
+			return enter(m, insn);
+		call_helper(m, (u32)(insn_uses_reg(insn) ? left : (u64)(s64)insn->imm));
+		return insn + 1;
+	case BPF_JA:
+		return insn + 1 + (wide ? insn->off : insn->imm);
+	}
+	if (!wide) {
+		/* Sign-extended, 32-bit operands compare as 64-bit ones, in both orders. */
+		left = (u64)(s64)(s32)left;
+		right = (u64)(s64)(s32)right;
+	}
+	return insn + 1 + (interp_compare(insn_op(insn), left, right) ? insn->off : 0);
+}
+
+static void alu(struct machine *m, const struct bpf_insn *insn)
+{
+	u64 *to = &m->reg[insn->dst_reg];
+	u64 operand = insn_uses_reg(insn) ? m->reg[insn->src_reg] : (u64)(s64)insn->imm;
+
+	if (insn_op(insn) == BPF_END)
+		*to = interp_endian(insn, *to);
+	else if (insn_class(insn) == BPF_ALU64)
+		*to = interp_alu64(insn, *to, operand);
+	else
+		*to = interp_alu32(insn, (u32)*to, (u32)operand);
+}
+
+static void run(struct machine *m)
+{
+	const struct bpf_insn *insn = m->insns;
+
+	while (insn) {
+		switch (insn_class(insn)) {
+		case BPF_ALU:
+		case BPF_ALU64:
+			alu(m, insn++);
+			break;
+		case BPF_LD:
+			m->reg[insn->dst_reg] = constant(m, insn);
+			insn += 2;
+			break;
+		case BPF_LDX:
+			m->reg[insn->dst_reg] = load_any(m, insn);
+			insn++;
+			break;
+		case BPF_ST:
+		case BPF_STX:
+			store_any(m, insn++);
+			break;
+		default:
+			insn = branch(m, insn);
+			break;
+		}
+	}
+}
+
+u64 exec_interpret(const struct image_header *image, const struct exec_env *env, u64 r1, u64 r2)
+{
+	struct machine m;
+
+	mem_zero(&m, sizeof(m));
+	m.insns = image_insns(image);
+	m.env = env;
+	m.reg[BPF_REG_1] = r1;
+	m.reg[BPF_REG_2] = r2;
+	m.reg[BPF_REG_10] = frame_top(&m.frames[0]);
+	run(&m);
+	return m.reg[BPF_REG_0];
+}

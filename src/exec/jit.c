@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The JIT driver: resolves what the program refers to, emits pass after pass until sizes agree, then once more
+ * into executable memory. It knows no CPU; arch_host()'s rows do the work.
+ *
+ * Two rounds of passes: the first without an address, where a helper is assumed out of reach; the second at the
+ * address of the memory that the first one's size has got, where code only shrinks.
+ */
+#include <errno.h>
+
+#include "arch/arch.h"
+#include "arch/jit_unit.h"
+#include "base/arena.h"
+#include "base/codebuf.h"
+#include "base/text.h"
+#include "exec/exec.h"
+#include "exec/fault.h"
+#include "exec/jit_scan.h"
+#include "format/insn.h"
+
+#define MAX_PASSES 64
+
+/* Offsets of one pass: of each instruction, and of each subprogram's prologue and epilogue. */
+struct layout {
+	u32 *offsets;
+	u32 *entries;
+	u32 *epilogues;
+};
+
+struct compiler {
+	struct jit_unit unit;
+	struct jit_sub *subs;
+	u64 *values;
+	struct layout now; /* being written; unit and subs hold those of the pass before */
+	u32 size;	   /* of the pass before */
+	const struct arch *arch;
+};
+
+static void compiler_release(struct compiler *c)
+{
+	arena_free(c->subs);
+	arena_free(c->values);
+	arena_free((void *)(uintptr_t)c->unit.offsets);
+	arena_free(c->now.offsets);
+	arena_free(c->now.entries);
+	arena_free(c->now.epilogues);
+}
+
+static int compiler_init(struct compiler *c, const struct image_header *image,
+			 const struct exec_env *env)
+{
+	u32 insn_cnt = image->insn_cnt, sub_cnt = image->subprog_cnt;
+
+	*c = (struct compiler){.arch = arch_host()};
+	if (!c->arch->jit.insn)
+		return -EOPNOTSUPP;
+	c->subs = arena_alloc(sub_cnt * sizeof(*c->subs));
+	c->values = arena_alloc(insn_cnt * sizeof(u64));
+	c->now.offsets = arena_alloc(insn_cnt * sizeof(u32));
+	c->now.entries = arena_alloc(sub_cnt * sizeof(u32));
+	c->now.epilogues = arena_alloc(sub_cnt * sizeof(u32));
+	c->unit = (struct jit_unit){
+		.insns = image_insns(image),
+		.insn_cnt = insn_cnt,
+		.subs = c->subs,
+		.sub_cnt = sub_cnt,
+		.values = c->values,
+		.offsets = arena_alloc(insn_cnt * sizeof(u32)),
+		.far = true,
+		.fault_load = ptr_to_u64((const void *)fault_load),
+		.helper_lookup = ptr_to_u64((const void *)env->helper),
+		.helper_clobbers = env->helper_clobbers,
+	};
+	if (!c->subs || !c->values || !c->now.offsets || !c->now.entries || !c->now.epilogues ||
+	    !c->unit.offsets)
+		return -ENOMEM;
+	jit_scan_subs(image, c->subs);
+	return jit_scan_values(image, env, c->values);
+}
+
+static int emit_sub(struct compiler *c, struct codebuf *buf, u32 number)
+{
+	const struct jit_sub *sub = &c->subs[number];
+	int used;
+
+	c->now.entries[number] = buf->size;
+	used = c->arch->jit.prologue(buf, &c->unit, number);
+	if (used < 0)
+		return used;
+	for (u32 i = sub->start; i < sub->end; i += (u32)used) {
+		c->now.offsets[i] = buf->size;
+		used = c->arch->jit.insn(buf, &c->unit, i);
+		if (used < 0)
+			return used;
+	}
+	c->now.epilogues[number] = buf->size;
+	return c->arch->jit.epilogue(buf, &c->unit, number);
+}
+
+/* The layout of this pass becomes that of the pass before. Returns whether it is the same. */
+static bool settle(struct compiler *c, u32 size)
+{
+	u32 *offsets = (u32 *)(uintptr_t)c->unit.offsets;
+	bool same = !c->unit.far && c->size == size;
+
+	for (u32 i = 0; i < c->unit.insn_cnt; i++) {
+		same = same && offsets[i] == c->now.offsets[i];
+		offsets[i] = c->now.offsets[i];
+	}
+	for (u32 i = 0; i < c->unit.sub_cnt; i++) {
+		same = same && c->subs[i].entry == c->now.entries[i] &&
+		       c->subs[i].epilogue == c->now.epilogues[i];
+		c->subs[i].entry = c->now.entries[i];
+		c->subs[i].epilogue = c->now.epilogues[i];
+	}
+	c->size = size;
+	c->unit.far = false;
+	return same;
+}
+
+/* One pass over everything. Returns 1 when the code agrees with the layout of the pass before, 0 or -errno. */
+static int pass(struct compiler *c, u8 *bytes, u64 exec, u32 capacity)
+{
+	struct codebuf buf;
+
+	codebuf_init(&buf, bytes, exec, capacity);
+	for (u32 number = 0; number < c->unit.sub_cnt; number++) {
+		int err = emit_sub(c, &buf, number);
+
+		if (err)
+			return err;
+	}
+	/* In a pass that is not the last, a branch may seem out of reach. */
+	return settle(c, buf.size) ? (buf.error ? buf.error : 1) : 0;
+}
+
+static int converge(struct compiler *c, const struct text_block *block)
+{
+	for (int i = 0; i < MAX_PASSES; i++) {
+		int result = block ? pass(c, block->write, ptr_to_u64(block->exec), block->size)
+				   : pass(c, NULL, 0, 0);
+
+		if (result)
+			return result < 0 ? result : 0;
+	}
+	return -EOPNOTSUPP;
+}
+
+static int emit_code(struct compiler *c, u64 near, bool keep_offsets, struct exec_code *code)
+{
+	int err = converge(c, NULL);
+
+	if (err)
+		return err;
+	err = text_alloc(near, c->size, code->block);
+	if (err)
+		return err;
+	err = converge(c, code->block);
+	if (err) {
+		text_free(code->block);
+		return err;
+	}
+	text_commit(code->block);
+	code->entry = (u64(*)(u64, u64))(uintptr_t)code->block->exec;
+	code->text = code->block->exec;
+	code->size = c->size;
+	code->clobbers = c->arch->jit.clobbers(&c->unit);
+	if (keep_offsets) {
+		code->insn_offsets = c->now.offsets;
+		c->now.offsets = NULL;
+	}
+	return 0;
+}
+
+int exec_compile(const struct image_header *image, const struct exec_env *env, u64 near,
+		 bool keep_offsets, struct exec_code **ret_code)
+{
+	struct exec_code *code = arena_alloc(sizeof(*code) + sizeof(struct text_block));
+	struct compiler c;
+	int err = -ENOMEM;
+
+	if (!code)
+		return -ENOMEM;
+	code->block = (struct text_block *)(code + 1);
+	err = compiler_init(&c, image, env);
+	if (!err)
+		err = emit_code(&c, near, keep_offsets, code);
+	compiler_release(&c);
+	if (err) {
+		arena_free(code);
+		return err;
+	}
+	*ret_code = code;
+	return 0;
+}
+
+void exec_free(struct exec_code *code)
+{
+	if (!code)
+		return;
+	text_free(code->block);
+	arena_free(code->insn_offsets);
+	arena_free(code);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "exec/jit_scan.h"
+
+#include <errno.h>
+
+#include "format/insn.h"
+
+static bool reads_src(const struct bpf_insn *insn)
+{
+	switch (insn_class(insn)) {
+	case BPF_ALU:
+	case BPF_ALU64:
+	case BPF_JMP:
+	case BPF_JMP32:
+		/* The source bit of END and CALL, and src_reg of CALL, mean something else. */
+		return insn_uses_reg(insn) && insn_op(insn) != BPF_END && insn_op(insn) != BPF_CALL;
+	case BPF_LDX:
+	case BPF_STX:
+		return true;
+	}
+	return false;
+}
+
+static bool is_guarded(const struct bpf_insn *insn)
+{
+	return insn_class(insn) == BPF_LDX &&
+	       (insn_mode(insn) == INSN_MODE_PROBE_MEM || insn_mode(insn) == INSN_MODE_PROBE_MEMSX);
+}
+
+static void scan_insn(const struct bpf_insn *insn, struct jit_sub *sub)
+{
+	bool call =
+		insn->code == (BPF_JMP | BPF_CALL) || insn->code == (BPF_JMP | BPF_CALL | BPF_X);
+
+	sub->used |= (u16)(1u << insn->dst_reg);
+	if (reads_src(insn))
+		sub->used |= (u16)(1u << insn->src_reg);
+	sub->calls = sub->calls || call || is_guarded(insn);
+}
+
+void jit_scan_subs(const struct image_header *image, struct jit_sub *subs)
+{
+	const struct image_subprog *from = image_subprogs(image);
+	const struct bpf_insn *insns = image_insns(image);
+
+	for (u32 number = 0; number < image->subprog_cnt; number++) {
+		struct jit_sub *sub = &subs[number];
+
+		sub->start = from[number].start;
+		sub->end =
+			number + 1 < image->subprog_cnt ? from[number + 1].start : image->insn_cnt;
+		sub->stack_depth = from[number].stack_depth;
+		for (u32 i = sub->start; i < sub->end; i++) {
+			scan_insn(&insns[i], sub);
+			if (insn_is_ld_imm64(&insns[i]))
+				i++;
+		}
+	}
+}
+
+static int resolve_constant(const struct bpf_insn *insn, const struct exec_env *env, u64 *value)
+{
+	switch (insn->src_reg) {
+	case 0:
+		*value = insn_imm64(insn);
+		return 0;
+	case INSN_PSEUDO_FUNC:
+		return 0;
+	case INSN_PSEUDO_MAP_FD:
+		if (!env->map_handle)
+			return -EOPNOTSUPP;
+		*value = ptr_to_u64(env->map_handle(env->opaque, (u32)insn->imm));
+		return *value ? 0 : -ENOENT;
+	case INSN_PSEUDO_MAP_VALUE:
+		if (!env->map_value)
+			return -EOPNOTSUPP;
+		*value = ptr_to_u64(env->map_value(env->opaque, (u32)insn->imm, (u32)insn[1].imm));
+		return *value ? 0 : -ENOENT;
+	}
+	return -EOPNOTSUPP;
+}
+
+int jit_scan_values(const struct image_header *image, const struct exec_env *env, u64 *values)
+{
+	const struct bpf_insn *insns = image_insns(image);
+
+	for (u32 i = 0; i < image->insn_cnt; i++) {
+		if (insn_is_ld_imm64(&insns[i])) {
+			int err = resolve_constant(&insns[i], env, &values[i]);
+
+			if (err)
+				return err;
+			i++;
+		} else if (insn_is_call_helper(&insns[i])) {
+			exec_helper_fn helper = env->helper ? env->helper((u32)insns[i].imm) : NULL;
+
+			if (!helper)
+				return -EOPNOTSUPP;
+			values[i] = (u64)(uintptr_t)helper;
+		}
+	}
+	return 0;
+}

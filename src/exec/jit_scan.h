@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the JIT must know of a program before it emits: its subprograms' needs, and its references as addresses. */
+#ifndef INLAY_EXEC_JIT_SCAN_H
+#define INLAY_EXEC_JIT_SCAN_H
+
+#include "arch/jit_unit.h"
+#include "exec/exec.h"
+
+/* Fills one row a subprogram of the image (offsets stay 0). */
+void jit_scan_subs(const struct image_header *image, struct jit_sub *subs);
+/* Fills one word an instruction. -EOPNOTSUPP: a reference that this environment lacks; -ENOENT: no such map. */
+int jit_scan_values(const struct image_header *image, const struct exec_env *env, u64 *values);
+
+#endif
