@@ -31,6 +31,8 @@ struct arch {
 	struct {
 		u8 patch_size;	 /* 5 on x86-64, 4 on arm64 */
 		s64 branch_reach; /* bytes a branch reaches either way */
+		u8 spin_size;	 /* an instruction that jumps to itself, for the poke protocol spin; 0: not needed */
+		u8 spin[4];
 	} limits;
 	struct {
 		/* One program: see arch/jit_unit.h. Called pass by pass until sizes converge. */
@@ -42,7 +44,7 @@ struct arch {
 	} jit;
 	struct {
 		/* The permanent per-site part and the replaceable image: see arch/trampoline.h. */
-		int (*stub)(struct codebuf *buf, const struct stub_spec *spec);
+		int (*stub)(struct codebuf *buf, struct stub_spec *spec);
 		int (*image)(struct codebuf *buf, const struct trampoline_spec *spec);
 	} trampoline;
 	struct {
@@ -51,7 +53,7 @@ struct arch {
 	} patch;
 	struct {
 		/* Emits the displaced instructions so that they do the same at their new address. */
-		int (*copy)(struct codebuf *buf, const struct displaced *displaced);
+		int (*copy)(struct codebuf *buf, struct displaced *displaced);
 	} relocate;
 };
 

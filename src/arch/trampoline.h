@@ -8,7 +8,7 @@
  *   stub:   enter:     save scratch, mark the thread inside (reader->nest++), jmp image   <- patched, one aligned word
  *           leave:     mark it outside, restore scratch
  *           displaced: the window's instructions, jmp site + window
- *           (and for exit probes the place that hooked returns come back to, with the same two marks)
+ *           (for exit probes a second stub, where hooked returns come back to, with the same two marks)
  *   image:  save what the programs and helpers may change, build the context, run each program, restore,
  *           jmp stub.leave
  *
@@ -25,17 +25,20 @@
 
 #define HIT_WORDS_BEFORE 4
 
+/* Programs on one side of a site. */
+#define TRAMPOLINE_MAX_CALLS 38
+
 struct hit {
-	u64 cookie;    /* of the program that runs now (bpf_get_attach_cookie) */
-	u64 func_ip;   /* entry address of the probed function (bpf_get_func_ip) */
-	u64 reader;    /* struct reader * of the thread */
+	u64 cookie;	    /* of the program that runs now (bpf_get_attach_cookie) */
+	u64 func_ip;	    /* entry address of the probed function (bpf_get_func_ip) */
+	u64 reader;	    /* struct reader * of the thread */
 	u64 return_address; /* the caller, at entry and at exit */
-	u64 regs[21];  /* abi_pt_regs_x86_64; arm64 has 34 */
+	u64 regs[21];	    /* abi_pt_regs_x86_64; arm64 has 34 */
 };
 
 /* One program call in an image. */
 struct trampoline_call {
-	u64 entry;     /* address of the compiled program */
+	u64 entry; /* address of the compiled program */
 	u64 cookie;
 	u32 slot;      /* its bit in reader->active and its word in reader->hits */
 	u32 clobbers;  /* caller-saved registers it may change (exec_code.clobbers) */
@@ -44,32 +47,44 @@ struct trampoline_call {
 };
 
 enum trampoline_when {
-	TRAMPOLINE_ENTRY,	/* programs, then the function */
-	TRAMPOLINE_RETURN,	/* programs at a hooked return: context has the return value in ax, ip = return address */
+	TRAMPOLINE_ENTRY, /* programs, then the function */
+	TRAMPOLINE_RETURN, /* programs at a hooked return: context has the return value in ax, ip = return address */
 };
 
 /* An image: all programs of one site for one side. entry_also_hooks: an entry image that also pushes a hooked return. */
 struct trampoline_spec {
 	enum trampoline_when when;
 	u64 func_ip;
-	u64 stub_leave;		 /* address of the stub's leave (or its return-side twin) */
-	u64 hook_return;	 /* 0, or address of C: u64 hook(struct reader *, u64 *return_slot, void *site): swaps it */
-	u64 hook_site;		 /* third argument of hook_return */
+	u64 stub_leave; /* address of the stub's leave */
+	u64 hook_return; /* ENTRY: 0, or C: void hook(struct reader *, u64 *return_slot, void *site): swaps it */
+	u64 hook_site;	   /* its third argument */
+	u64 return_lookup; /* RETURN: as in struct stub_spec */
+	u64 percpu_enter;  /* C: int enter(void), < 0: the run is missed; for IMAGE_FACT_PERCPU */
+	u64 percpu_leave;  /* C: void leave(void) */
 	const struct trampoline_call *calls;
 	u32 call_count;
 };
 
-/* Filled by the stub emitter: offsets from its start. */
+/*
+ * A stub, and where its parts are: offsets from its start that the emitter fills in.
+ *
+ * An ENTRY stub is where the site jumps to, a RETURN stub where its hooked returns come back to. The reader pointer is in
+ * the stub's scratch register when the image begins; the image gives the stack back as it got it. A RETURN image gets
+ * one word of stack where the return address was and leaves the true one in it.
+ */
 struct stub_spec {
-	s64 tls_offset;		 /* of the reader pointer */
-	u64 slow_path;		 /* C: struct reader *reader_self(void), called with every register saved */
-	u64 resume;		 /* site + window length */
-	const struct displaced *displaced; /* NULL: the window is a NOP */
-	u64 return_lookup;	 /* C: u64 find(struct reader *): pops the hooked return, gives the true return address */
-	u16 ret_enter, ret_leave, ret_displaced, ret_return_enter, ret_return_leave;
-	u16 ret_branch;		 /* the jmp to the entry image, aligned so that it lies in one word */
-	u16 ret_return_branch;	 /* the jmp to the return image */
-	u16 size;
+	enum trampoline_when when;
+	s64 tls_offset; /* of the reader pointer */
+	u64 slow_path;	/* C: struct reader *reader_self(void), called with every register saved */
+	u64 resume;	/* ENTRY: site + window length */
+	struct displaced *displaced; /* ENTRY: NULL: the window is a NOP */
+	u64 return_lookup; /* RETURN: C: u64 find(struct reader *or_null, u64 slot, struct hit *or_null): pops the
+			      hooked return, gives where to go on; hit->return_address is the caller proper */
+	u16 ret_leave;	   /* RETURN: the image must have stored the return address */
+	u16 ret_displaced; /* ENTRY */
+	u16 ret_branch;	   /* the jmp to the image; lies in one aligned word */
+	u16 ret_idle;	   /* where ret_branch goes while there is no image */
+	u16 ret_size;
 };
 
 #endif

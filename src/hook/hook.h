@@ -38,17 +38,20 @@ struct hook_link;
  * entry that failed. Errors: -EBUSY (bytes are not what the file has: somebody else patched it; or another owner),
  * -ERANGE (no memory for code within reach), -ENOMEM, -E2BIG (over 38 programs on a site).
  */
-int hook_attach_batch(const struct hook_attach *entries, u32 count, const struct poke_stopper *stopper,
-		      struct hook_link **ret_link, u32 *ret_failed);
+int hook_attach_batch(const struct hook_attach *entries, u32 count,
+		      const struct poke_stopper *stopper, struct hook_link **ret_link,
+		      u32 *ret_failed);
 /*
  * Detaches the whole batch; the site's bytes are restored when its last program goes. Waits for a grace period, then
  * the programs' code may be freed. Returns 0, or -ETIMEDOUT: text is restored, but a thread is still inside and the
- * images are kept (the link is dead either way; the programs must be leaked, or hook_reap called later).
+ * images are kept (the link is dead either way; the programs must be leaked, or hook_reap called later). -EBUSY, -EIO,
+ * -EOPNOTSUPP: the link is dead and the programs may be freed, but some site's text is not what we wrote or could not be
+ * written; such a site still jumps to its stub, which does nothing. -ENOMEM: nothing changed, the link lives.
  */
 int hook_detach(struct hook_link *link, const struct poke_stopper *stopper);
 /* Frees what earlier detachments had to keep. Returns how many images are still kept. */
 int hook_reap(void);
-/* Detaches everything of this process (the loader died). stopper as above. */
+/* Detaches everything of this process (the loader died): all links are dead. Returns as hook_detach. */
 int hook_detach_all(const struct poke_stopper *stopper);
 
 #endif

@@ -21,11 +21,11 @@
 
 struct poke {
 	u64 address;
-	u8 size;	 /* bytes changed: the arch's patch_size for sites */
-	u8 protocol;	 /* enum poke_protocol */
+	u8 size;     /* bytes changed: the arch's patch_size for sites */
+	u8 protocol; /* enum poke_protocol */
 	u8 from[POKE_MAX_BYTES], to[POKE_MAX_BYTES];
 	/* When threads may be parked inside the old instructions: the window, and where each interior address moves to. */
-	u8 window;	 /* 0: nobody can be parked inside */
+	u8 window; /* 0: nobody can be parked inside */
 	u8 move_count;
 	u16 move_from[8]; /* offsets in the window */
 	u64 move_to[8];	  /* absolute */
@@ -51,7 +51,8 @@ void poke_set_mem_fd(int fd);
  * -EOPNOTSUPP (a site needs a stopper and there is none, or a forced protocol does not admit it); -EAGAIN (threads
  * could not be moved out of a window in time); -errno of the write (what was written is written back).
  */
-int poke_batch(const struct poke *pokes, u32 count, const struct poke_stopper *stopper, u32 *ret_failed);
+int poke_batch(const struct poke *pokes, u32 count, const struct poke_stopper *stopper,
+	       u32 *ret_failed);
 
 /* The protocol that POKE_AUTO picks. */
 enum poke_protocol poke_choose(const struct poke *poke);

@@ -6,7 +6,10 @@
 const struct arch arch_x86_64 = {
 	.name = "x86_64",
 	.elf_machine = EM_X86_64,
-	.limits = {.patch_size = 5, .branch_reach = INT32_MAX},
+	.limits = {.patch_size = 5,
+		   .branch_reach = INT32_MAX,
+		   .spin_size = 2,
+		   .spin = {0xeb, 0xfe}},
 	.jit =
 		{
 			.prologue = x86_64_jit_prologue,
@@ -14,4 +17,7 @@ const struct arch arch_x86_64 = {
 			.epilogue = x86_64_jit_epilogue,
 			.clobbers = x86_64_jit_clobbers,
 		},
+	.trampoline = {.stub = x86_64_trampoline_stub, .image = x86_64_trampoline_image},
+	.patch = {.encode = x86_64_patch_encode},
+	.relocate = {.copy = x86_64_relocate_copy},
 };

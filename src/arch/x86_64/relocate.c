@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "arch/relocate.h"
 #include "arch/x86_64/asm.h"
 #include "arch/x86_64/x86_64.h"
 

@@ -15,10 +15,10 @@ u32 x86_64_jit_clobbers(const struct jit_unit *unit);
 int x86_64_patch_encode(u8 *bytes, enum patch_kind kind, u64 site, u64 target);
 
 /* relocate.c */
-int x86_64_relocate_copy(struct codebuf *buf, const struct displaced *displaced);
+int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced);
 
 /* trampoline.c */
-int x86_64_trampoline_stub(struct codebuf *buf, const struct stub_spec *spec);
+int x86_64_trampoline_stub(struct codebuf *buf, struct stub_spec *spec);
 int x86_64_trampoline_image(struct codebuf *buf, const struct trampoline_spec *spec);
 
 #endif

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Order that signal handlers rely on. A handler that hits an exit probe pushes and pops in between any two instructions of
+ * its thread here, and leaves entries below `top` alone but for trailing free ones. So push makes its entry count (top) before
+ * it fills it and looks whether it kept it; pop frees (slot = 0) before it lowers top.
+ *
+ * Another thread may only take an entry (slot to 0, by compare and swap).
+ */
+#include "hook/shadow.h"
+
+#include <errno.h>
+
+#include "arch/trampoline.h"
+#include "base/sys.h"
+#include "sync/reader.h"
+
+struct entry {
+	u64 slot; /* 0: free */
+	u64 target;
+	u64 landing;
+};
+
+struct shadow {
+	struct shadow *next; /* of all threads; never freed */
+	u32 top;
+	u32 users;	 /* push and pop under way in this thread, nested by signals */
+	u32 full_at_top; /* a collection found no room: not tried again before top has fallen */
+	struct entry entries[SHADOW_ENTRIES];
+};
+
+static struct shadow *shadows;
+
+/* The slot that a collection expects to hold `value`. */
+struct expectation {
+	u64 slot, value;
+};
+
+#define EXPECTATIONS 65536
+
+static struct shadow *create(void)
+{
+	struct shadow *shadow = sys_mmap(NULL, sizeof(*shadow), PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct shadow *first = __atomic_load_n(&shadows, __ATOMIC_RELAXED);
+
+	if (sys_is_error(shadow))
+		return NULL;
+	do {
+		shadow->next = first;
+	} while (!__atomic_compare_exchange_n(&shadows, &first, shadow, false, __ATOMIC_RELEASE,
+					      __ATOMIC_RELAXED));
+	return shadow;
+}
+
+static struct shadow *shadow_of(struct reader *reader)
+{
+	struct shadow *shadow = reader->shadow;
+
+	if (unlikely(!shadow)) {
+		shadow = create();
+		if (!shadow)
+			return NULL;
+		/* A handler may have made one meanwhile: it holds no entry now, and stays on the list unused. */
+		reader->shadow = shadow;
+	}
+	if (unlikely(reader->flags & READER_SHADOW_STALE)) {
+		for (u32 i = 0; i < shadow->top; i++)
+			shadow->entries[i].slot = 0;
+		shadow->top = 0;
+		shadow->full_at_top = 0;
+		reader->flags &= ~READER_SHADOW_STALE;
+	}
+	return shadow;
+}
+
+static u64 slot_of(const struct entry *entry)
+{
+	return __atomic_load_n(&entry->slot, __ATOMIC_RELAXED);
+}
+
+static void lower_top(struct shadow *shadow)
+{
+	while (shadow->top && !slot_of(&shadow->entries[shadow->top - 1])) {
+		shadow->top--;
+		cpu_compiler_barrier();
+	}
+}
+
+static struct expectation *expect(struct expectation *table, u64 slot)
+{
+	u64 at = (slot >> 3) * 0x9e3779b97f4a7c15ull >> 48;
+
+	while (table[at].slot && table[at].slot != slot)
+		at = (at + 1) % EXPECTATIONS;
+	return &table[at];
+}
+
+/* By system call: the stack it was on may be gone. */
+static u64 read_slot(u64 slot)
+{
+	u64 value = 0;
+	struct iovec local = {.iov_base = &value, .iov_len = 8};
+	struct iovec remote = {.iov_base = ptr_from_u64(slot), .iov_len = 8};
+
+	return sys_process_vm_readv(sys_getpid(), &local, &remote) == 8 ? value : 0;
+}
+
+/* Newest first: an entry is live when its slot still holds its landing, or a newer live one's target is it. */
+static void free_dead(struct shadow *shadow, struct expectation *table)
+{
+	for (u32 i = shadow->top; i-- > 0;) {
+		struct entry *entry = &shadow->entries[i];
+		struct expectation *expected;
+
+		if (!entry->slot)
+			continue;
+		expected = expect(table, entry->slot);
+		if (!expected->slot) {
+			expected->slot = entry->slot;
+			expected->value = read_slot(entry->slot);
+		}
+		if (expected->value == entry->landing)
+			expected->value = entry->target;
+		else
+			entry->slot = 0;
+	}
+}
+
+static void close_gaps(struct shadow *shadow)
+{
+	u32 kept = 0;
+
+	for (u32 i = 0; i < shadow->top; i++) {
+		if (shadow->entries[i].slot)
+			shadow->entries[kept++] = shadow->entries[i];
+	}
+	for (u32 i = kept; i < shadow->top; i++)
+		shadow->entries[i].slot = 0;
+	shadow->top = kept;
+}
+
+/* Full: drops the entries of frames that were left by longjmp. Only when no push or pop below us holds an index. */
+static bool collect(struct shadow *shadow)
+{
+	size_t size = EXPECTATIONS * sizeof(struct expectation);
+	struct expectation *table;
+
+	if (shadow->users > 1 || shadow->full_at_top)
+		return false;
+	table = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (sys_is_error(table))
+		return false;
+	free_dead(shadow, table);
+	close_gaps(shadow);
+	sys_munmap(table, size);
+	shadow->full_at_top = shadow->top > SHADOW_ENTRIES - SHADOW_ENTRIES / 8;
+	return shadow->top < SHADOW_ENTRIES;
+}
+
+/* The frame that hooked this slot before has gone without returning, when the slot holds something else now. */
+static void drop_overwritten(struct shadow *shadow, const u64 *slot)
+{
+	while (shadow->top) {
+		struct entry *entry = &shadow->entries[shadow->top - 1];
+
+		if (slot_of(entry) != ptr_to_u64(slot) || entry->landing == *slot)
+			return;
+		entry->slot = 0;
+		cpu_compiler_barrier();
+		lower_top(shadow);
+	}
+}
+
+static bool put(struct shadow *shadow, const u64 *slot, u64 landing)
+{
+	struct entry *entry;
+	u32 at;
+
+	do {
+		at = shadow->top;
+		if (unlikely(at >= SHADOW_ENTRIES)) {
+			if (!collect(shadow))
+				return false;
+			at = shadow->top;
+		}
+		entry = &shadow->entries[at];
+		__atomic_store_n(&entry->slot, ptr_to_u64(slot), __ATOMIC_RELAXED);
+		cpu_compiler_barrier();
+		shadow->top = at + 1;
+		cpu_compiler_barrier();
+		__atomic_store_n(&entry->slot, ptr_to_u64(slot), __ATOMIC_RELAXED);
+		entry->target = *slot;
+		entry->landing = landing;
+		cpu_compiler_barrier();
+	} while (unlikely(shadow->top != at + 1 || slot_of(entry) != ptr_to_u64(slot)));
+	return true;
+}
+
+void shadow_push(struct reader *reader, u64 *slot, u64 landing)
+{
+	struct shadow *shadow = shadow_of(reader);
+	bool hooked;
+
+	if (!shadow) {
+		reader->missed++;
+		return;
+	}
+	shadow->users++;
+	cpu_compiler_barrier();
+	drop_overwritten(shadow, slot);
+	hooked = put(shadow, slot, landing);
+	if (hooked)
+		*slot = landing;
+	else
+		reader->missed++;
+	cpu_compiler_barrier();
+	shadow->users--;
+}
+
+/* Older entries of the same slot: whose landing is the target, until a target is no landing. */
+static u64 resolve(const struct shadow *shadow, u32 at, u64 slot, u64 target)
+{
+	while (at-- > 0) {
+		const struct entry *entry = &shadow->entries[at];
+
+		if (slot_of(entry) != slot)
+			continue;
+		if (entry->landing != target)
+			break;
+		target = entry->target;
+	}
+	return target;
+}
+
+static bool take(struct shadow *shadow, u64 slot, u64 *ret_target, u64 *ret_caller)
+{
+	u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
+
+	for (u32 i = top; i-- > 0;) {
+		struct entry *entry = &shadow->entries[i];
+		u64 target = entry->target, expected = slot;
+
+		if (slot_of(entry) != slot)
+			continue;
+		if (!__atomic_compare_exchange_n(&entry->slot, &expected, 0, false,
+						 __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			continue;
+		*ret_target = target;
+		*ret_caller = resolve(shadow, i, slot, target);
+		return true;
+	}
+	return false;
+}
+
+/* A coroutine that was entered in another thread. Its stack is used by no other thread, so its slot is unique. */
+static bool take_elsewhere(u64 slot, u64 *ret_target, u64 *ret_caller)
+{
+	struct shadow *shadow = __atomic_load_n(&shadows, __ATOMIC_ACQUIRE);
+
+	for (; shadow; shadow = shadow->next) {
+		if (take(shadow, slot, ret_target, ret_caller))
+			return true;
+	}
+	return false;
+}
+
+u64 shadow_pop(struct reader *reader, u64 slot, struct hit *hit)
+{
+	struct shadow *shadow = reader ? reader->shadow : NULL;
+	u64 target = 0, caller = 0;
+	bool found = false;
+
+	if (likely(shadow)) {
+		shadow->users++;
+		cpu_compiler_barrier();
+		found = take(shadow, slot, &target, &caller);
+		lower_top(shadow);
+		if (shadow->top <= SHADOW_ENTRIES / 2)
+			shadow->full_at_top = 0;
+		cpu_compiler_barrier();
+		shadow->users--;
+	}
+	if (unlikely(!found) && !take_elsewhere(slot, &target, &caller))
+		__builtin_trap();
+	if (hit)
+		hit->return_address = caller;
+	return target;
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "hook/site.h"
+
+#include <errno.h>
+
+#include "base/arena.h"
+#include "base/codebuf.h"
+#include "base/mem.h"
+#include "hook/shadow.h"
+#include "sync/percpu.h"
+#include "sync/reader.h"
+
+#define BUCKETS 4096
+
+static struct site *buckets[BUCKETS];
+
+static struct site **bucket_of(u64 address)
+{
+	return &buckets[address * 0x9e3779b97f4a7c15ull >> 52];
+}
+
+static struct site *find(u64 address)
+{
+	struct site *site = *bucket_of(address);
+
+	while (site && site->spec.address != address)
+		site = site->next;
+	return site;
+}
+
+static u32 window_of(const struct site_spec *spec)
+{
+	return spec->kind == SITE_NOP ? arch_host()->limits.patch_size : spec->displaced.length;
+}
+
+/* Does somebody else own some of [address, address + window)? Only patched sites count. */
+static bool range_is_owned(const struct site_spec *spec)
+{
+	u64 end = spec->address + window_of(spec);
+
+	for (u64 at = spec->address - DISPLACED_MAX_BYTES + 1; at < end; at++) {
+		const struct site *other = at == spec->address ? NULL : find(at);
+
+		if (other && other->patched && at + window_of(&other->spec) > spec->address)
+			return true;
+	}
+	return false;
+}
+
+static bool same_recipe(const struct site_spec *a, const struct site_spec *b)
+{
+	return a->kind == b->kind && a->function == b->function &&
+	       a->displaced.length == b->displaced.length &&
+	       a->displaced.count == b->displaced.count &&
+	       mem_equal(a->displaced.bytes, b->displaced.bytes, DISPLACED_MAX_BYTES);
+}
+
+static bool recipe_is_sane(const struct site_spec *spec)
+{
+	const struct displaced *displaced = &spec->displaced;
+	u32 patch_size = arch_host()->limits.patch_size;
+
+	if (spec->kind > SITE_PROLOGUE || spec->protocol >= POKE_PROTOCOL_MAX ||
+	    displaced->length > DISPLACED_MAX_BYTES || displaced->count > DISPLACED_MAX_INSNS)
+		return false;
+	return spec->kind == SITE_NOP || (displaced->length >= patch_size && displaced->count > 0);
+}
+
+int site_claim(const struct site_spec *spec, struct site **ret_site)
+{
+	struct site **bucket = bucket_of(spec->address);
+	struct site *site = find(spec->address);
+
+	if (!recipe_is_sane(spec))
+		return -EINVAL;
+	if (site && same_recipe(&site->spec, spec)) {
+		site->spec.protocol = spec->protocol;
+		*ret_site = site;
+		return 0;
+	}
+	if ((site && site->patched) || range_is_owned(spec))
+		return -EBUSY;
+	/* Another file has been mapped here since: the old site, ahead of which this one is found, keeps its stub. */
+	site = arena_alloc(sizeof(*site));
+	if (!site)
+		return -ENOMEM;
+	site->spec = *spec;
+	site->next = *bucket;
+	*bucket = site;
+	*ret_site = site;
+	return 0;
+}
+
+u64 site_stub_address(const struct site *site, enum hook_side side)
+{
+	return ptr_to_u64(site->stubs[side].block.exec);
+}
+
+/* The jump is inside one aligned word: threads in it take the old way or the new. */
+static int point_stub(struct site_stub *stub, u64 target)
+{
+	u32 at = stub->spec.ret_branch & ~7u, size = arch_host()->limits.patch_size;
+	u64 from = ptr_to_u64(stub->block.exec) + stub->spec.ret_branch;
+	u8 word[8], branch[POKE_MAX_BYTES];
+	u64 value;
+	int err;
+
+	err = arch_host()->patch.encode(branch, PATCH_JUMP, from, target);
+	if (err)
+		return err;
+	mem_copy(word, stub->block.write + at, 8);
+	mem_copy(word + (stub->spec.ret_branch & 7), branch, size);
+	mem_copy(&value, word, 8);
+	__atomic_store_n((u64 *)(void *)(stub->block.write + at), value, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static u64 idle_of(const struct site_stub *stub)
+{
+	return ptr_to_u64(stub->block.exec) + stub->spec.ret_idle;
+}
+
+static int emit_stub(struct site_stub *stub, u64 near)
+{
+	const struct arch *arch = arch_host();
+	struct codebuf buf;
+	int err;
+
+	codebuf_init(&buf, NULL, ALIGN_DOWN(near, 16ull), 0);
+	err = arch->trampoline.stub(&buf, &stub->spec);
+	if (!err)
+		err = text_alloc(near, buf.size, &stub->block);
+	if (err)
+		return err;
+	codebuf_init(&buf, stub->block.write, ptr_to_u64(stub->block.exec), stub->block.size);
+	err = arch->trampoline.stub(&buf, &stub->spec);
+	if (!err)
+		err = point_stub(stub, idle_of(stub));
+	if (err) {
+		text_free(&stub->block);
+		return err;
+	}
+	text_commit(&stub->block);
+	return 0;
+}
+
+int site_make_stub(struct site *site, enum hook_side side)
+{
+	struct site_stub *stub = &site->stubs[side];
+	int err;
+
+	if (stub->made)
+		return 0;
+	if (!arch_host()->trampoline.stub)
+		return -EOPNOTSUPP;
+	stub->spec = (struct stub_spec){
+		.when = side == HOOK_ENTRY ? TRAMPOLINE_ENTRY : TRAMPOLINE_RETURN,
+		.tls_offset = reader_tls_offset(),
+		.slow_path = ptr_to_u64((const void *)reader_self),
+		.resume = site->spec.address + window_of(&site->spec),
+		.displaced = site->spec.kind == SITE_NOP ? NULL : &site->spec.displaced,
+		.return_lookup = ptr_to_u64((const void *)shadow_pop),
+	};
+	err = emit_stub(stub, site->spec.address);
+	if (!err)
+		stub->made = true;
+	return err;
+}
+
+static u32 collect_calls(const struct site_programs *programs, bool without_all,
+			 const struct hook_link *without, struct trampoline_call *ret_calls)
+{
+	u32 count = 0;
+
+	for (u32 i = 0; i < programs->count && !without_all; i++) {
+		if (!without || programs->calls[i].link != without)
+			ret_calls[count++] = programs->calls[i].call;
+	}
+	return count;
+}
+
+static int emit_image(const struct trampoline_spec *spec, u64 near, struct site_image **ret_image)
+{
+	const struct arch *arch = arch_host();
+	struct site_image *image = arena_alloc(sizeof(*image));
+	struct codebuf buf;
+	int err;
+
+	if (!image)
+		return -ENOMEM;
+	codebuf_init(&buf, NULL, ALIGN_DOWN(near, 16ull), 0);
+	err = arch->trampoline.image(&buf, spec);
+	if (!err)
+		err = text_alloc(near, buf.size, &image->block);
+	if (err)
+		goto free_image;
+	codebuf_init(&buf, image->block.write, ptr_to_u64(image->block.exec), image->block.size);
+	err = arch->trampoline.image(&buf, spec);
+	if (err)
+		goto free_text;
+	text_commit(&image->block);
+	*ret_image = image;
+	return 0;
+
+free_text:
+	text_free(&image->block);
+free_image:
+	arena_free(image);
+	return err;
+}
+
+int site_build_image(struct site *site, enum hook_side side, bool without_all,
+		     const struct hook_link *without)
+{
+	struct trampoline_call calls[TRAMPOLINE_MAX_CALLS], others[TRAMPOLINE_MAX_CALLS];
+	const struct site_stub *stub = &site->stubs[side];
+	struct trampoline_spec spec = {
+		.when = side == HOOK_ENTRY ? TRAMPOLINE_ENTRY : TRAMPOLINE_RETURN,
+		.func_ip = site->spec.function,
+		.stub_leave = site_stub_address(site, side) + stub->spec.ret_leave,
+		.return_lookup = ptr_to_u64((const void *)shadow_pop),
+		.percpu_enter = ptr_to_u64((const void *)percpu_enter),
+		.percpu_leave = ptr_to_u64((const void *)percpu_leave),
+		.calls = calls,
+	};
+
+	spec.call_count = collect_calls(&site->sides[side], without_all, without, calls);
+	if (side == HOOK_ENTRY &&
+	    collect_calls(&site->sides[HOOK_RETURN], without_all, without, others)) {
+		spec.hook_return = ptr_to_u64((const void *)shadow_push);
+		spec.hook_site = site_stub_address(site, HOOK_RETURN);
+	}
+	if (!spec.call_count && !spec.hook_return) {
+		site->sides[side].built = NULL;
+		return 0;
+	}
+	return emit_image(&spec, site_stub_address(site, side), &site->sides[side].built);
+}
+
+struct site_image *site_swap_image(struct site *site, enum hook_side side)
+{
+	struct site_programs *programs = &site->sides[side];
+	struct site_stub *stub = &site->stubs[side];
+	struct site_image *old = programs->image;
+
+	if (!stub->made)
+		return NULL;
+	/* Within reach: text_alloc placed it so, and idle is the stub's own. */
+	point_stub(stub, programs->built ? ptr_to_u64(programs->built->block.exec) : idle_of(stub));
+	programs->image = programs->built;
+	programs->built = NULL;
+	return old;
+}
+
+void site_free_image(struct site_image *image)
+{
+	if (!image)
+		return;
+	text_free(&image->block);
+	arena_free(image);
+}
+
+static void fill_moves(const struct site *site, struct poke *poke)
+{
+	const struct displaced *displaced = &site->spec.displaced;
+	u64 copy = site_stub_address(site, HOOK_ENTRY) + site->stubs[HOOK_ENTRY].spec.ret_displaced;
+
+	poke->window = displaced->length;
+	for (u32 i = 1; i < displaced->count; i++) {
+		poke->move_from[i - 1] = displaced->insns[i].offset;
+		poke->move_to[i - 1] = copy + displaced->copy_offsets[i];
+	}
+	poke->move_count = (u8)(displaced->count - 1);
+}
+
+int site_fill_poke(const struct site *site, bool patch, struct poke *ret_poke)
+{
+	struct poke poke = {
+		.address = site->spec.address,
+		.size = arch_host()->limits.patch_size,
+		.protocol = site->spec.protocol,
+	};
+	u8 *branch = patch ? poke.to : poke.from, *original = patch ? poke.from : poke.to;
+	int err;
+
+	err = arch_host()->patch.encode(branch, PATCH_JUMP, poke.address,
+					site_stub_address(site, HOOK_ENTRY));
+	if (err)
+		return err;
+	mem_copy(original, site->spec.displaced.bytes, poke.size);
+	/* Nobody can be parked inside the jump, so only the way there may need threads to be moved. */
+	if (patch && site->spec.kind == SITE_PROLOGUE)
+		fill_moves(site, &poke);
+	*ret_poke = poke;
+	return 0;
+}
