@@ -17,7 +17,7 @@
 	 TYPE(RAW_TRACEPOINT_WRITABLE) | TYPE(TRACING) | TYPE(LSM))
 #define NETWORKING                                                                                 \
 	(SKB | TYPE(XDP) | TYPE(SOCK_OPS) | TYPE(SK_MSG) | TYPE(FLOW_DISSECTOR) |                  \
-	 TYPE(SK_LOOKUP) | TYPE(SK_REUSEPORT))
+	 TYPE(SK_LOOKUP) | TYPE(SK_REUSEPORT) | TYPE(CGROUP_SOCK) | TYPE(CGROUP_SOCK_ADDR))
 #define PACKET                                                                                     \
 	(TYPE(SCHED_CLS) | TYPE(SCHED_ACT) | TYPE(XDP) | TYPE(LWT_IN) | TYPE(LWT_OUT) |            \
 	 TYPE(LWT_XMIT) | TYPE(LWT_SEG6LOCAL))
