@@ -17,15 +17,32 @@ struct map;
 /* bpf(2): the kernel's commands, attribute sizes and errors. Returns >= 0 or -errno. Any thread (one lock inside). */
 long object_bpf(int cmd, union bpf_attr *attr, unsigned int size);
 
+/*
+ * What the verifier said about a BPF_PROG_LOAD of this process, for front ends that tell a person. Called in the thread of
+ * the load, accepted or not; everything it points at is borrowed. log has the format and level the client asked for.
+ */
+struct object_verdict {
+	const char *name; /* as at bpf(2): at most 15 characters */
+	int error;	  /* 0: accepted */
+	u32 insns, states;
+	u64 time_ns;
+	const char *reason; /* rejected: one line in words */
+	const char *log;
+	size_t log_length;
+};
+typedef void (*object_verdict_fn)(const struct object_verdict *verdict, void *opaque);
+/* NULL: none. Set before loading, by one thread. */
+void object_set_verdict_hook(object_verdict_fn hook, void *opaque);
+
 /* What a LINK_CREATE asks of whoever can reach the target process. */
 struct link_request {
-	int prog_fd;	   /* borrowed: the program image's memfd */
-	const char *path;  /* the binary, as the caller sees it */
+	int prog_fd;	    /* borrowed: the program image's memfd */
+	const char *path;   /* the binary, as the caller sees it */
 	const u64 *offsets; /* file offsets of function entries */
 	const u64 *cookies; /* or NULL */
 	u32 count;
 	bool at_return;
-	pid_t pid;	   /* 0: none named */
+	pid_t pid; /* 0: none named */
 };
 
 /*
@@ -33,7 +50,8 @@ struct link_request {
  * -errno with one sentence about the cause in problem. Without a backend LINK_CREATE of probes answers -EOPNOTSUPP.
  */
 struct link_backend {
-	int (*attach)(const struct link_request *request, void **ret_handle, char *problem, size_t problem_size);
+	int (*attach)(const struct link_request *request, void **ret_handle, char *problem,
+		      size_t problem_size);
 	int (*detach)(void *handle);
 };
 void object_set_link_backend(const struct link_backend *backend);
@@ -52,7 +70,8 @@ int object_registry_fd(void);
  * What clients do to descriptors besides bpf(2). Each returns true when the descriptor is ours and the call was answered
  * (*ret_result as the call's return value, errno set), false: do the real call.
  */
-bool object_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset, void **ret_result);
+bool object_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset,
+		 void **ret_result);
 bool object_epoll_ctl(int epfd, int op, int fd, void *event, int *ret_result);
 /* A descriptor is about to be closed by the program. */
 void object_close(int fd);

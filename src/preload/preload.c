@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What happens when the library is loaded into a client: links of its programs go to the agent. */
+#include "object/object.h"
+
+__attribute__((constructor)) static void set_backend(void)
+{
+	object_set_link_backend(NULL);
+}
