@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/backend.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/spawn.h"
+#include "agent/target.h"
+#include "maps/map.h"
+
+struct agent_link {
+	struct target *target;
+	struct target_prog *prog;
+	u32 handle;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct target *targets;
+static pid_t default_pid;
+static struct map *printk_ring;
+static struct agent_stats past; /* of targets and programs that are gone */
+
+/* ---- targets ---- */
+
+static int send_map(struct target *target, u32 kind, const struct map *map, u32 *ret_handle)
+{
+	struct wire_map request = {.map_id = map->shared->map_id,
+				   .has_event_fd = map->event_fd >= 0};
+	int fds[2] = {map->fd, map->event_fd};
+	struct wire_reply reply;
+	int error = target_ask(target, kind, &request, sizeof(request), fds,
+			       1 + request.has_event_fd, &reply);
+
+	if (!error && ret_handle)
+		*ret_handle = (u32)reply.value;
+	return error;
+}
+
+static int get_target(pid_t pid, const struct problem *problem, struct target **ret_target)
+{
+	struct target *target = targets;
+	int error;
+
+	while (target && (target->pid != pid || target->exited))
+		target = target->next;
+	if (!target) {
+		error = target_open(pid, spawn_held(pid), problem, &target);
+		if (error)
+			return error;
+		if (printk_ring)
+			send_map(target, WIRE_PRINTK, printk_ring, NULL);
+		target->next = targets;
+		targets = target;
+	}
+	target->users++;
+	target->stop.held_tid = spawn_held(pid);
+	*ret_target = target;
+	return 0;
+}
+
+static void put_target(struct target *target)
+{
+	if (--target->users)
+		return;
+	for (struct target **at = &targets; *at; at = &(*at)->next) {
+		if (*at == target) {
+			*at = target->next;
+			break;
+		}
+	}
+	past.missed += target->missed;
+	past.stops += target->stops;
+	past.stop_total_ns += target->stop_total_ns;
+	past.stop_max_ns = MAX(past.stop_max_ns, target->stop_max_ns);
+	past.exited |= target->exited;
+	target_close(target);
+}
+
+/* ---- programs ---- */
+
+static int find_or_send_map(struct target *target, const struct map *map, u32 *ret_handle)
+{
+	struct target_map *grown;
+	int error;
+
+	for (u32 i = 0; i < target->map_count; i++) {
+		if (target->maps[i].map_id != map->shared->map_id)
+			continue;
+		*ret_handle = target->maps[i].handle;
+		return 0;
+	}
+	grown = realloc(target->maps, (target->map_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	target->maps = grown;
+	error = send_map(target, WIRE_MAP, map, ret_handle);
+	if (!error)
+		target->maps[target->map_count++] =
+			(struct target_map){map->shared->map_id, *ret_handle};
+	return error;
+}
+
+static int send_prog(struct target *target, int prog_fd, u32 prog_id, u64 near,
+		     const struct problem *problem, u32 *ret_handle)
+{
+	struct wire_prog request = {.prog_id = prog_id, .near = near};
+	struct map *maps[IMAGE_MAX_MAPS];
+	struct wire_reply reply;
+	int count = object_prog_maps(prog_fd, maps, IMAGE_MAX_MAPS), error = 0;
+
+	if (count < 0)
+		return problem_set(problem, count, "the program's maps cannot be found");
+	request.map_count = (u32)count;
+	for (int i = 0; !error && i < count; i++)
+		error = find_or_send_map(target, maps[i], &request.maps[i]);
+	if (error)
+		return problem_set(problem, error, "a map cannot be shared with process %d: %s",
+				   target->pid, strerror(-error));
+	error = target_ask(target, WIRE_PROG, &request, sizeof(request), &prog_fd, 1, &reply);
+	if (error)
+		return problem_set(problem, error, "process %d: %s", target->pid,
+				   reply.text[0] ? reply.text : strerror(-error));
+	*ret_handle = (u32)reply.value;
+	return 0;
+}
+
+static int get_prog(struct target *target, int prog_fd, u64 near, const struct problem *problem,
+		    struct target_prog **ret_prog)
+{
+	struct target_prog *free_prog = NULL;
+	struct image_header image;
+	int error;
+
+	if (pread(prog_fd, &image, sizeof(image), 0) != (ssize_t)sizeof(image) ||
+	    image.magic != IMAGE_MAGIC)
+		return problem_set(problem, -EINVAL, "descriptor %d is not a program", prog_fd);
+	for (u32 i = 0; i < TARGET_MAX_PROGS; i++) {
+		struct target_prog *prog = &target->progs[i];
+
+		if (prog->prog_id == image.prog_id) {
+			prog->users++;
+			*ret_prog = prog;
+			return 0;
+		}
+		if (!prog->prog_id && !free_prog)
+			free_prog = prog;
+	}
+	if (!free_prog)
+		return problem_set(
+			problem, -ENOSPC,
+			"%d programs are attached to process %d, and there is room for no more",
+			TARGET_MAX_PROGS, target->pid);
+	error = send_prog(target, prog_fd, image.prog_id, near, problem, &free_prog->handle);
+	if (error)
+		return error;
+	free_prog->prog_id = image.prog_id;
+	free_prog->users = 1;
+	free_prog->hits = 0;
+	*ret_prog = free_prog;
+	return 0;
+}
+
+static void ask_hits(struct target *target, struct target_prog *prog)
+{
+	const struct wire_stats *answer = (const void *)target->message.payload;
+	struct wire_handle request = {prog->handle};
+
+	if (target_request(target, WIRE_STATS, &request, sizeof(request), NULL, 0) ||
+	    target->message.kind != WIRE_STATS || target->message.size != sizeof(*answer) ||
+	    answer->error)
+		return;
+	prog->hits = answer->hits;
+	target->missed = answer->missed;
+}
+
+static void put_prog(struct target *target, struct target_prog *prog)
+{
+	struct wire_handle request = {prog->handle};
+	struct wire_reply reply;
+
+	if (--prog->users)
+		return;
+	ask_hits(target, prog);
+	past.hits += prog->hits;
+	target_ask(target, WIRE_DROP_PROG, &request, sizeof(request), NULL, 0, &reply);
+	prog->prog_id = 0;
+}
+
+/* ---- sites ---- */
+
+/* The function that a file offset names, through the process's own choice where it is an IFUNC. */
+static int find_function(struct process *process, const struct process_module *module,
+			 struct binary *binary, u64 offset, const struct problem *problem,
+			 const struct binary_function **ret_function)
+{
+	const struct binary_function *function = binary_at_offset(binary, offset);
+	u64 address, real;
+
+	if (!function || function->file_offset != offset)
+		return problem_set(problem, -EINVAL,
+				   "%s has no function that begins at offset %#llx", module->path,
+				   (unsigned long long)offset);
+	if (function->is_ifunc) {
+		if (process_resolve_ifunc(process, module, function, &address) ||
+		    binary_address_to_offset(binary, address - module->bias, &real) ||
+		    !(function = binary_at_offset(binary, real)))
+			return problem_set(
+				problem, -ENOENT,
+				"which implementation of the function at %#llx of %s is used is not known",
+				(unsigned long long)offset, module->path);
+	}
+	*ret_function = function;
+	return 0;
+}
+
+static int plan_site(struct process *process, const struct process_module *module,
+		     struct binary *binary, u64 offset, const struct problem *problem,
+		     struct site_spec *spec)
+{
+	const struct binary_function *function = NULL;
+	const char *reason = "";
+	int error = find_function(process, module, binary, offset, problem, &function);
+
+	if (error)
+		return error;
+	memset(spec, 0, sizeof(*spec));
+	error = binary_plan(binary, function, spec, &reason);
+	if (error)
+		return problem_set(problem, error, "%s in %s cannot be entered: %s",
+				   function->name ? function->name : "the function", module->path,
+				   reason);
+	binary_rebase(spec, module->bias);
+	return 0;
+}
+
+static const struct process_module *find_module(struct target *target, const char *path)
+{
+	const struct process_module *module = process_find_module(target->process, path);
+
+	/* It may have been loaded since we looked. */
+	if (!module && !process_refresh(target->process))
+		module = process_find_module(target->process, path);
+	return module;
+}
+
+static int plan_sites(struct target *target, const struct link_request *request,
+		      const struct problem *problem, struct wire_site **ret_sites)
+{
+	const struct process_module *module = find_module(target, request->path);
+	struct wire_site *sites;
+	struct binary *binary;
+	int error;
+
+	if (!module)
+		return problem_set(problem, -ENOENT, "%s is not loaded in process %d",
+				   request->path, target->pid);
+	error = process_binary(target->process, module, &binary);
+	if (error)
+		return problem_set(problem, error, "%s: %s", module->path, binary_problem());
+	sites = calloc(request->count, sizeof(*sites));
+	if (!sites)
+		return problem_set(problem, -ENOMEM, "out of memory");
+	for (u32 i = 0; !error && i < request->count; i++) {
+		error = plan_site(target->process, module, binary, request->offsets[i], problem,
+				  &sites[i].site);
+		sites[i].cookie = request->cookies ? request->cookies[i] : 0;
+	}
+	if (error)
+		free(sites);
+	else
+		*ret_sites = sites;
+	return error;
+}
+
+static int explain_attach(const struct target *target, int error, const struct problem *problem,
+			  u64 address)
+{
+	const char *cause = strerror(-error);
+
+	switch (error) {
+	case -ESRCH:
+		return problem_set(problem, error, "process %d exited", target->pid);
+	case -EBUSY:
+		cause = "its first bytes are not those of the file: somebody else has patched it";
+		break;
+	case -ERANGE:
+		cause = "there is no free address space for code within reach of it";
+		break;
+	case -EAGAIN:
+		cause = "a thread stays inside its first instructions";
+		break;
+	case -E2BIG:
+		cause = "too many programs are attached to it";
+		break;
+	default:
+		break;
+	}
+	return problem_set(problem, error,
+			   "the function at %#llx in process %d cannot be probed: %s",
+			   (unsigned long long)address, target->pid, cause);
+}
+
+static int send_sites(struct target *target, const struct link_request *request,
+		      const struct wire_site *sites, u32 program, const struct problem *problem,
+		      u32 *ret_handle)
+{
+	struct wire_attach attach = {.program = program,
+				     .side = request->at_return ? HOOK_RETURN : HOOK_ENTRY,
+				     .count = request->count};
+	struct wire_reply reply = {0};
+	int error = 0;
+
+	for (u32 sent = 0; !error && sent < request->count;) {
+		u32 chunk = MIN(request->count - sent, (u32)WIRE_SITES_PER_PACKET);
+
+		error = target_ask(target, WIRE_SITES, sites + sent, chunk * (u32)sizeof(*sites),
+				   NULL, 0, &reply);
+		sent += chunk;
+	}
+	if (!error)
+		error = target_ask(target, WIRE_ATTACH, &attach, sizeof(attach), NULL, 0, &reply);
+	if (error)
+		return explain_attach(
+			target, error, problem,
+			reply.index < request->count ? sites[reply.index].site.function : 0);
+	*ret_handle = (u32)reply.value;
+	return 0;
+}
+
+/* ---- the backend ---- */
+
+static int attach_to(struct target *target, const struct link_request *request,
+		     const struct problem *problem, struct agent_link *link)
+{
+	struct wire_site *sites = NULL;
+	int error = plan_sites(target, request, problem, &sites);
+
+	if (error || !sites)
+		return error;
+	error = get_prog(target, request->prog_fd, sites[0].site.function, problem, &link->prog);
+	if (!error) {
+		error = send_sites(target, request, sites, link->prog->handle, problem,
+				   &link->handle);
+		if (error)
+			put_prog(target, link->prog);
+	}
+	free(sites);
+	return error;
+}
+
+static int attach(const struct link_request *request, void **ret_handle, char *problem_text,
+		  size_t problem_size)
+{
+	struct problem problem = {problem_text, problem_size};
+	pid_t pid = request->pid > 0 ? request->pid : default_pid;
+	struct agent_link *link;
+	int error;
+
+	if (pid <= 0)
+		return problem_set(&problem, -EINVAL,
+				   "the probe names no process: give one with -p PID");
+	if (!request->count)
+		return problem_set(&problem, -EINVAL, "the probe names no function");
+	link = calloc(1, sizeof(*link));
+	if (!link)
+		return problem_set(&problem, -ENOMEM, "out of memory");
+	pthread_mutex_lock(&lock);
+	error = get_target(pid, &problem, &link->target);
+	if (!error) {
+		error = attach_to(link->target, request, &problem, link);
+		if (error)
+			put_target(link->target);
+	}
+	pthread_mutex_unlock(&lock);
+	if (error)
+		free(link);
+	else
+		*ret_handle = link;
+	return error;
+}
+
+static int detach(void *handle)
+{
+	struct agent_link *link = handle;
+	struct target *target = link->target;
+	struct wire_handle request = {link->handle};
+	struct wire_reply reply;
+	int error;
+
+	pthread_mutex_lock(&lock);
+	target->stop.held_tid = spawn_held(target->pid);
+	error = target_ask(target, WIRE_DETACH, &request, sizeof(request), NULL, 0, &reply);
+	put_prog(target, link->prog);
+	put_target(target);
+	pthread_mutex_unlock(&lock);
+	free(link);
+	/* A thread is still inside: the text is restored, and what it runs is kept. */
+	return error == -ETIMEDOUT ? 0 : error;
+}
+
+const struct link_backend agent_link_backend = {.attach = attach, .detach = detach};
+
+void agent_set_default_pid(pid_t pid)
+{
+	default_pid = pid;
+}
+
+void agent_set_printk_ring(struct map *ring)
+{
+	pthread_mutex_lock(&lock);
+	printk_ring = ring;
+	pthread_mutex_unlock(&lock);
+}
+
+void agent_stats(struct agent_stats *ret_stats)
+{
+	pthread_mutex_lock(&lock);
+	*ret_stats = past;
+	for (struct target *target = targets; target; target = target->next) {
+		for (u32 i = 0; i < TARGET_MAX_PROGS; i++) {
+			if (!target->progs[i].prog_id)
+				continue;
+			ask_hits(target, &target->progs[i]);
+			ret_stats->hits += target->progs[i].hits;
+		}
+		ret_stats->missed += target->missed;
+		ret_stats->stops += target->stops;
+		ret_stats->stop_total_ns += target->stop_total_ns;
+		ret_stats->stop_max_ns = MAX(ret_stats->stop_max_ns, target->stop_max_ns);
+		ret_stats->exited |= target->exited;
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+int agent_prog_hits(u32 prog_id, u64 *ret_hits)
+{
+	int error = -ENOENT;
+
+	pthread_mutex_lock(&lock);
+	for (struct target *target = targets; target; target = target->next) {
+		for (u32 i = 0; i < TARGET_MAX_PROGS; i++) {
+			if (target->progs[i].prog_id != prog_id)
+				continue;
+			ask_hits(target, &target->progs[i]);
+			*ret_hits = target->progs[i].hits;
+			error = 0;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	return error;
+}

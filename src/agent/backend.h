@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * How bpf(2)'s links reach other processes: object/'s link_backend over injected agents.
+ *
+ * Any thread; one lock. Threads of a target are stopped, if at all, inside attach and detach, by the calling thread.
+ */
+#ifndef INLAY_AGENT_BACKEND_H
+#define INLAY_AGENT_BACKEND_H
+
+#include <sys/types.h>
+
+#include "object/object.h"
+
+/* For object_set_link_backend. Errors of attach: as inject_session, hook_attach_batch, and -ENOENT (no such function). */
+extern const struct link_backend agent_link_backend;
+
+/* The process meant by links that name none (`-p PID` for programs whose section says no pid). 0: none. */
+void agent_set_default_pid(pid_t pid);
+/* Where bpf_printk of programs in targets goes: sent to each target at its first link. Borrowed; NULL: nowhere. */
+void agent_set_printk_ring(struct map *ring);
+
+/* Sums over everything this loader attached, detached links included. */
+struct agent_stats {
+	u64 hits;   /* runs of programs */
+	u64 missed; /* hits on which a program could not run (of the whole target, any loader) */
+	u64 stops, stop_max_ns,
+		stop_total_ns; /* how often and how long targets' threads were stopped */
+	bool exited;	       /* some target is gone; its counts are as last asked for */
+};
+void agent_stats(struct agent_stats *ret_stats);
+/* Runs of one program (bpf_prog_info.id) in the target it is attached to. -ENOENT: attached nowhere. */
+int agent_prog_hits(u32 prog_id, u64 *ret_hits);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Bring the agent into a process and open a session with it.
+ *
+ *   check      everything that makes us refuse, from /proc alone: nothing in the target has changed yet
+ *   choose     a thread at a point where it may call dlopen (agent/safe.h)
+ *   deliver    memfd in the target, filled through /proc/PID/fd, opened as /proc/<its pid>/fd/N
+ *   enter      a socket pair in the target, one end taken with pidfd_getfd, the other given to agent_entry
+ *
+ * A process that holds an agent of this build already is only entered. Loader; any one thread.
+ */
+#ifndef INLAY_AGENT_INJECT_H
+#define INLAY_AGENT_INJECT_H
+
+#include <sys/types.h>
+
+#include "binary/process.h"
+
+struct problem {
+	char *text;
+	size_t size;
+};
+
+/* Puts a sentence where the caller of the whole operation will read it; returns error. */
+int problem_set(const struct problem *problem, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Returns a connected descriptor of a new session, or -errno with the problem in words: -ESRCH, -EPERM, -EACCES, -EBUSY (traced),
+ * -EOPNOTSUPP (32-bit, static, musl, seccomp, shadow stacks, no /proc), -ETIMEDOUT (no thread came to a fit point).
+ * held: the thread of a process that agent/spawn.h holds stopped; 0: none.
+ */
+int inject_session(struct process *process, pid_t held, const struct problem *problem);
+
+/* ---- inject_check.c ---- */
+int inject_check(const struct process *process, pid_t held, const struct problem *problem);
+/* Who owns the process and what stops us: the sentence for a refused ptrace. */
+int inject_explain_permission(const struct process *process, int error,
+			      const struct problem *problem);
+
+/* ---- inject_seccomp.c ---- */
+/* Are the system calls that injection and the agent make allowed by the thread's filters? 0, -EACCES (cannot be read), -EPERM. */
+int inject_seccomp_allows(pid_t tid, long *ret_refused);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/inject.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int problem_set(const struct problem *problem, int error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(problem->text, problem->size, format, args);
+	va_end(args);
+	return error;
+}
+
+static void read_line(const char *path, char *to, size_t size)
+{
+	FILE *file = fopen(path, "re");
+
+	to[0] = 0;
+	if (!file)
+		return;
+	if (fgets(to, (int)size, file))
+		to[strcspn(to, "\n")] = 0;
+	fclose(file);
+}
+
+static void name_of(pid_t pid, char *to, size_t size)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	read_line(path, to, size);
+}
+
+static void user_name(uid_t uid, char *to, size_t size)
+{
+	const struct passwd *entry = getpwuid(uid);
+
+	if (entry)
+		snprintf(to, size, "%s", entry->pw_name);
+	else
+		snprintf(to, size, "uid %u", uid);
+}
+
+int inject_explain_permission(const struct process *process, int error,
+			      const struct problem *problem)
+{
+	const struct process_facts *facts = process_facts(process);
+	char scope[16], owner[64];
+
+	user_name(facts->uid, owner, sizeof(owner));
+	if (facts->uid != geteuid() && geteuid() != 0)
+		return problem_set(problem, -EPERM,
+				   "process %d belongs to %s: run as that user, or as root",
+				   facts->pid, owner);
+	if (facts->uid != facts->euid)
+		return problem_set(problem, -EPERM,
+				   "process %d runs with another user's rights: run as root",
+				   facts->pid);
+	read_line("/proc/sys/kernel/yama/ptrace_scope", scope, sizeof(scope));
+	if (atoi(scope) > 0)
+		return problem_set(
+			problem, -EPERM,
+			"kernel.yama.ptrace_scope is %s: set it to 0, run as root, or start the target with -c",
+			scope);
+	return problem_set(
+		problem, -EPERM,
+		"process %d may not be traced (%s); it is not dumpable, or in a namespace that is not ours",
+		facts->pid, strerror(-error));
+}
+
+/* The agent needs its program's loader and libc: glibc, x86-64 as we are, dynamically linked. */
+static int check_kind(const struct process_facts *facts, const struct problem *problem)
+{
+	if (facts->elf_class != ELFCLASS64)
+		return problem_set(problem, -EOPNOTSUPP,
+				   "process %d is a 32-bit program; inlay is for 64-bit ones",
+				   facts->pid);
+	if (facts->machine != EM_X86_64)
+		return problem_set(problem, -EOPNOTSUPP,
+				   "process %d is a program for another processor (ELF machine %u)",
+				   facts->pid, facts->machine);
+	if (facts->is_musl)
+		return problem_set(problem, -EOPNOTSUPP,
+				   "process %d uses the musl C library; inlay's agent needs glibc",
+				   facts->pid);
+	if (facts->is_static || !facts->libc || !facts->interpreter)
+		return problem_set(
+			problem, -EOPNOTSUPP,
+			"process %d is linked statically; the agent needs a dynamically linked glibc",
+			facts->pid);
+	return 0;
+}
+
+int inject_check(const struct process *process, pid_t held, const struct problem *problem)
+{
+	const struct process_facts *facts = process_facts(process);
+	long refused = 0;
+	char name[32];
+	int error;
+
+	if (facts->pid == getpid())
+		return problem_set(problem, -EINVAL, "process %d is inlay itself", facts->pid);
+	error = check_kind(facts, problem);
+	if (error)
+		return error;
+	if (facts->tracer && !(held && facts->tracer == getpid())) {
+		name_of(facts->tracer, name, sizeof(name));
+		return problem_set(
+			problem, -EBUSY,
+			"process %d is being traced by %s (process %d); let it detach first",
+			facts->pid, name, facts->tracer);
+	}
+	if (facts->shadow_stack)
+		return problem_set(
+			problem, -EOPNOTSUPP,
+			"process %d has user shadow stacks on, under which its functions cannot be hooked",
+			facts->pid);
+	if (facts->seccomp == 1)
+		return problem_set(problem, -EOPNOTSUPP, "process %d is in strict seccomp mode",
+				   facts->pid);
+	if (facts->seccomp == 2) {
+		error = inject_seccomp_allows(facts->pid, &refused);
+		if (error == -EPERM)
+			return problem_set(
+				problem, -EOPNOTSUPP,
+				"process %d has a seccomp filter that refuses system call %ld, which the agent needs",
+				facts->pid, refused);
+		if (error)
+			return problem_set(
+				problem, -EOPNOTSUPP,
+				"process %d has a seccomp filter that cannot be read (that takes CAP_SYS_ADMIN), so the agent's calls might kill it",
+				facts->pid);
+	}
+	return 0;
+}

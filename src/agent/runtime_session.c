@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What one loader asked for: its maps, programs and links, and how they go away again.
+ *
+ * Everything here belongs to the control thread. A link whose detachment could not be waited for keeps its program and
+ * that program's maps for good (`kept`): a thread of the target may still be running them.
+ */
+#include "agent/runtime.h"
+
+#include "base/arena.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "exec/exec.h"
+#include "exec/fault.h"
+#include "helpers/helpers.h"
+#include "maps/map.h"
+#include "sync/participant.h"
+#include "sync/reader.h"
+
+#define MAX_MAPS  256
+#define MAX_LINKS 1024
+
+struct session_map {
+	struct map *map; /* NULL: free */
+	bool kept;
+};
+
+struct session_prog {
+	const struct image_header *image; /* NULL: free */
+	size_t size;
+	struct exec_code *code;
+	struct map *maps[IMAGE_MAX_MAPS]; /* borrowed from the session */
+	u32 map_handles[IMAGE_MAX_MAPS];
+	u32 slot;
+	bool kept;
+};
+
+struct session_link {
+	struct hook_link *link; /* NULL: free */
+	u32 program;
+};
+
+struct session {
+	int fd;
+	struct runtime_stopper stopper;
+	struct map *printk;
+	struct session_map maps[MAX_MAPS];
+	struct session_prog programs[READER_SLOTS];
+	struct session_link links[MAX_LINKS];
+	struct hook_attach *sites; /* collected by WIRE_SITES */
+	u32 site_count, site_room;
+	struct wire_message message;
+};
+
+/* Bits of program slots in use, all sessions together. */
+static u64 slots_used;
+/* Sessions now open: the first one sets up what they share. */
+static u32 sessions_open;
+static bool fault_ready;
+
+static void reply(struct session *session, int error, u64 value, const char *text)
+{
+	struct wire_reply answer = {.error = error, .value = value};
+
+	for (u32 i = 0; text && text[i] && i < sizeof(answer.text) - 1; i++)
+		answer.text[i] = text[i];
+	wire_send(session->fd, WIRE_REPLY, &answer, sizeof(answer), NULL, 0);
+}
+
+static int take_fd(struct wire_message *message, u32 index)
+{
+	int fd = index < message->fd_count ? message->fds[index] : -EBADF;
+
+	if (fd >= 0)
+		message->fds[index] = -1;
+	return fd;
+}
+
+struct session *session_open(int fd)
+{
+	struct session *session = arena_alloc(sizeof(*session));
+
+	if (!session)
+		return NULL;
+	session->fd = fd;
+	runtime_stopper_init(&session->stopper, fd);
+	sessions_open++;
+	return session;
+}
+
+int session_fd(const struct session *session)
+{
+	return session->fd;
+}
+
+static void serve_hello(struct session *session)
+{
+	const struct wire_hello *hello = (const void *)session->message.payload;
+	struct wire_hello answer = {.version = WIRE_VERSION};
+	bool same = session->message.size == sizeof(*hello) && hello->version == WIRE_VERSION;
+
+	answer.error = same ? reader_init() : -EPROTO;
+	if (!answer.error && !fault_ready) {
+		answer.error = fault_init();
+		fault_ready = !answer.error;
+	}
+	runtime_tids(answer.agent_tids);
+	wire_send(session->fd, WIRE_HELLO, &answer, sizeof(answer), NULL, 0);
+}
+
+static void serve_mem(struct session *session)
+{
+	int fd = take_fd(&session->message, 0);
+
+	if (fd >= 0)
+		poke_set_mem_fd(fd);
+	reply(session, MIN(fd, 0), 0, NULL);
+}
+
+static void serve_registry(struct session *session)
+{
+	int fd = take_fd(&session->message, 0), index = fd;
+
+	if (fd >= 0 && participant_self() != PARTICIPANT_NONE)
+		sys_close(fd); /* an earlier session has joined */
+	else if (fd >= 0)
+		index = participant_join(fd);
+	reply(session, MIN(index, 0), 0,
+	      index < 0 ? "cannot join the registry of shared objects" : NULL);
+}
+
+static int open_map(struct session *session, struct map **ret_map)
+{
+	const struct wire_map *request = (const void *)session->message.payload;
+	int fd = take_fd(&session->message, 0), event_fd = -1, error;
+
+	if (fd < 0 || session->message.size != sizeof(*request))
+		return -EPROTO;
+	if (request->has_event_fd)
+		event_fd = take_fd(&session->message, 1);
+	error = map_open(fd, event_fd, ret_map);
+	if (error) {
+		sys_close(fd);
+		if (event_fd >= 0)
+			sys_close(event_fd);
+	}
+	return error;
+}
+
+static void serve_printk(struct session *session)
+{
+	struct map *ring;
+	int error = open_map(session, &ring);
+
+	if (!error) {
+		helpers_set_printk_ring(ring);
+		session->printk = ring;
+	}
+	reply(session, error, 0, NULL);
+}
+
+static void serve_map(struct session *session)
+{
+	u32 i = 0;
+	int error;
+
+	while (i < MAX_MAPS && session->maps[i].map)
+		i++;
+	error = i < MAX_MAPS ? open_map(session, &session->maps[i].map) : -ENOSPC;
+	reply(session, error, i, error ? "cannot map a map of the program" : NULL);
+}
+
+static void *env_map_handle(void *opaque, u32 index)
+{
+	const struct session_prog *program = opaque;
+
+	return index < program->image->map_cnt ? program->maps[index] : NULL;
+}
+
+static void *env_map_value(void *opaque, u32 index, u32 offset)
+{
+	const struct session_prog *program = opaque;
+	struct map *map = index < program->image->map_cnt ? program->maps[index] : NULL;
+
+	return map && map->ops->value_addr ? map->ops->value_addr(map, offset) : NULL;
+}
+
+static int map_image(struct session_prog *program, int fd)
+{
+	long size = sys_lseek(fd, 0, SEEK_END);
+	void *image;
+
+	if (size < (long)sizeof(struct image_header))
+		return -EINVAL;
+	image = sys_mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+	if (sys_is_error(image))
+		return (int)(long)image;
+	program->image = image;
+	program->size = (size_t)size;
+	return image_check(program->image, program->size);
+}
+
+static int compile(struct session_prog *program, u64 near)
+{
+	struct exec_env env = {helper_address, env_map_handle, env_map_value, program,
+			       helper_clobbers};
+	int error = exec_compile(program->image, &env, near, false, &program->code);
+
+	if (error == -ERANGE || error == -ENOMEM)
+		error = exec_compile(program->image, &env, 0, false, &program->code);
+	return error;
+}
+
+static int take_slot(u32 *ret_slot)
+{
+	u32 slot = 0;
+
+	while (slot < READER_SLOTS && slots_used >> slot & 1)
+		slot++;
+	if (slot == READER_SLOTS)
+		return -ENOSPC;
+	slots_used |= 1ull << slot;
+	reader_hits_clear(slot);
+	*ret_slot = slot;
+	return 0;
+}
+
+static void free_prog(struct session_prog *program)
+{
+	if (program->code)
+		exec_free(program->code);
+	if (program->image)
+		sys_munmap((void *)(uintptr_t)program->image, program->size);
+	mem_zero(program, sizeof(*program));
+}
+
+static int load_prog(struct session *session, struct session_prog *program, const char **ret_text)
+{
+	const struct wire_prog *request = (const void *)session->message.payload;
+	int fd = session->message.fd_count ? session->message.fds[0] : -1;
+	int error;
+
+	if (fd < 0 || session->message.size != sizeof(*request) ||
+	    request->map_count > IMAGE_MAX_MAPS)
+		return -EPROTO;
+	*ret_text = "the program's image is not intact";
+	error = map_image(program, fd);
+	if (!error && program->image->map_cnt > request->map_count)
+		error = -EINVAL;
+	for (u32 i = 0; !error && i < request->map_count; i++) {
+		u32 handle = request->maps[i];
+
+		program->map_handles[i] = handle;
+		program->maps[i] = handle < MAX_MAPS ? session->maps[handle].map : NULL;
+		error = program->maps[i] ? 0 : -EINVAL;
+	}
+	if (error)
+		return error;
+	*ret_text = "the program cannot be compiled for this processor";
+	error = compile(program, request->near);
+	if (error)
+		return error;
+	*ret_text = "64 programs are attached to the process, and there is room for no more";
+	return take_slot(&program->slot);
+}
+
+static void serve_prog(struct session *session)
+{
+	const char *text = NULL;
+	u32 i = 0;
+	int error = -ENOSPC;
+
+	while (i < READER_SLOTS && session->programs[i].image)
+		i++;
+	if (i < READER_SLOTS) {
+		error = load_prog(session, &session->programs[i], &text);
+		if (error)
+			free_prog(&session->programs[i]);
+	}
+	reply(session, error, i, error ? text : NULL);
+}
+
+static void serve_sites(struct session *session)
+{
+	const struct wire_site *sites = (const void *)session->message.payload;
+	u32 count = session->message.size / sizeof(*sites), room = session->site_room;
+	struct hook_attach *grown;
+
+	while (room < session->site_count + count)
+		room = room ? room * 2 : 64;
+	if (room != session->site_room) {
+		grown = arena_resize(session->sites, room * sizeof(*grown));
+		if (!grown) {
+			reply(session, -ENOMEM, 0, NULL);
+			return;
+		}
+		session->sites = grown;
+		session->site_room = room;
+	}
+	for (u32 i = 0; i < count; i++) {
+		struct hook_attach *to = &session->sites[session->site_count++];
+
+		mem_copy(&to->site, &sites[i].site, sizeof(to->site));
+		to->cookie = sites[i].cookie;
+	}
+	reply(session, 0, 0, NULL);
+}
+
+static int attach(struct session *session, u32 *ret_link, u32 *ret_failed)
+{
+	const struct wire_attach *request = (const void *)session->message.payload;
+	struct session_prog *program;
+	struct session_link *link;
+	u32 i = 0;
+	int error;
+
+	if (session->message.size != sizeof(*request) || request->count != session->site_count ||
+	    request->program >= READER_SLOTS || !session->programs[request->program].image)
+		return -EPROTO;
+	while (i < MAX_LINKS && session->links[i].link)
+		i++;
+	if (i == MAX_LINKS)
+		return -ENOSPC;
+	program = &session->programs[request->program];
+	link = &session->links[i];
+	for (u32 s = 0; s < session->site_count; s++) {
+		session->sites[s].side = (enum hook_side)request->side;
+		session->sites[s].program = (struct hook_program){
+			.entry = (u64)(uintptr_t)program->code->entry,
+			.slot = program->slot,
+			.clobbers = program->code->clobbers,
+			.ctx_words = program->image->ctx_words,
+			.facts = program->image->facts,
+		};
+	}
+	link->program = request->program;
+	error = hook_attach_batch(session->sites, session->site_count, &session->stopper.stopper,
+				  &link->link, ret_failed);
+	*ret_link = i;
+	return error;
+}
+
+static void serve_attach(struct session *session)
+{
+	struct wire_reply answer = {0};
+	u32 link = 0, failed = 0;
+
+	answer.error = attach(session, &link, &failed);
+	answer.index = failed;
+	answer.value = link;
+	arena_free(session->sites);
+	session->sites = NULL;
+	session->site_count = session->site_room = 0;
+	wire_send(session->fd, WIRE_REPLY, &answer, sizeof(answer), NULL, 0);
+}
+
+static void keep_prog(struct session *session, struct session_prog *program)
+{
+	program->kept = true;
+	for (u32 i = 0; i < program->image->map_cnt; i++)
+		session->maps[program->map_handles[i]].kept = true;
+}
+
+static int detach(struct session *session, u32 handle)
+{
+	struct session_link *link = &session->links[handle];
+	int error = hook_detach(link->link, &session->stopper.stopper);
+
+	if (error)
+		keep_prog(session, &session->programs[link->program]);
+	link->link = NULL;
+	return error;
+}
+
+static bool read_handle(const struct session *session, u32 limit, u64 *ret_handle)
+{
+	const struct wire_handle *request = (const void *)session->message.payload;
+
+	if (session->message.size != sizeof(*request) || request->handle >= limit)
+		return false;
+	*ret_handle = request->handle;
+	return true;
+}
+
+static void serve_detach(struct session *session)
+{
+	u64 handle;
+	int error = -EPROTO;
+
+	if (read_handle(session, MAX_LINKS, &handle) && session->links[handle].link)
+		error = detach(session, (u32)handle);
+	reply(session, error, 0, NULL);
+}
+
+static void drop_prog(struct session_prog *program)
+{
+	if (program->kept)
+		return;
+	slots_used &= ~(1ull << program->slot);
+	free_prog(program);
+}
+
+static void serve_drop_prog(struct session *session)
+{
+	u64 handle;
+	bool good = read_handle(session, READER_SLOTS, &handle) && session->programs[handle].image;
+
+	if (good)
+		drop_prog(&session->programs[handle]);
+	reply(session, good ? 0 : -EPROTO, 0, NULL);
+}
+
+static void serve_stats(struct session *session)
+{
+	struct wire_stats answer = {.error = -EPROTO};
+	u64 handle;
+
+	if (read_handle(session, READER_SLOTS, &handle) && session->programs[handle].image) {
+		answer.error = 0;
+		answer.hits = reader_hits(session->programs[handle].slot);
+		answer.missed = reader_missed();
+	}
+	wire_send(session->fd, WIRE_STATS, &answer, sizeof(answer), NULL, 0);
+}
+
+static void serve_refresh(struct session *session)
+{
+	reply(session, fault_refresh(), 0, NULL);
+}
+
+static void serve_unknown(struct session *session)
+{
+	reply(session, -EPROTO, 0, NULL);
+}
+
+int session_serve(struct session *session)
+{
+	static void (*const table[])(struct session *) = {
+		[WIRE_HELLO] = serve_hello,	  [WIRE_MEM] = serve_mem,
+		[WIRE_REGISTRY] = serve_registry, [WIRE_PRINTK] = serve_printk,
+		[WIRE_MAP] = serve_map,		  [WIRE_PROG] = serve_prog,
+		[WIRE_SITES] = serve_sites,	  [WIRE_ATTACH] = serve_attach,
+		[WIRE_DETACH] = serve_detach,	  [WIRE_DROP_PROG] = serve_drop_prog,
+		[WIRE_STATS] = serve_stats,	  [WIRE_REFRESH] = serve_refresh,
+	};
+	u32 kind;
+	int error = wire_receive(session->fd, -1, 0, &session->message);
+
+	if (error == -ETIMEDOUT)
+		return 0;
+	if (error)
+		return -EPIPE;
+	kind = session->message.kind;
+	if (kind < ARRAY_SIZE(table) && table[kind])
+		table[kind](session);
+	else
+		serve_unknown(session);
+	wire_close_fds(&session->message);
+	return 0;
+}
+
+void session_close(struct session *session)
+{
+	/* The loader is gone, or leaving: it is not asked to stop threads any more. */
+	session->stopper.fd = -1;
+	if (session->printk) {
+		helpers_set_printk_ring(NULL);
+	}
+	for (u32 i = 0; i < MAX_LINKS; i++) {
+		if (session->links[i].link)
+			detach(session, i);
+	}
+	for (u32 i = 0; i < READER_SLOTS; i++) {
+		if (session->programs[i].image)
+			drop_prog(&session->programs[i]);
+	}
+	if (session->printk && !sync_grace(100))
+		map_close(session->printk);
+	for (u32 i = 0; i < MAX_MAPS; i++) {
+		if (session->maps[i].map && !session->maps[i].kept)
+			map_close(session->maps[i].map);
+	}
+	sys_close(session->fd);
+	arena_free(session->sites);
+	arena_free(session);
+	hook_reap();
+	if (--sessions_open)
+		return;
+	if (fault_ready)
+		fault_done();
+	fault_ready = false;
+	if (participant_self() != PARTICIPANT_NONE)
+		participant_leave();
+}

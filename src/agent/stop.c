@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/stop.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include "base/mem.h"
+#include "base/sys.h"
+#include "base/sys_regs.h"
+
+#define STOP_TIMEOUT_MS 200
+#define STOP_PASSES	16
+/* How far above the stack pointer signal frames are looked for. */
+#define STACK_SCAN 65536
+#define EVENT_STOP 128 /* PTRACE_EVENT_STOP */
+
+struct dirent64_raw {
+	u64 ino;
+	s64 off;
+	u16 length;
+	u8 type;
+	char name[];
+};
+
+u64 stop_now(void)
+{
+	struct timespec now;
+
+	sys_clock_gettime(CLOCK_MONOTONIC, &now);
+	return (u64)now.tv_sec * 1000000000u + (u64)now.tv_nsec;
+}
+
+static long trace(int request, int tid, u64 addr, u64 data)
+{
+	return sys_call4(__NR_ptrace, request, tid, addr, data);
+}
+
+int stop_wait(int tid, u32 timeout_ms, int *ret_status)
+{
+	u64 deadline = stop_now() + timeout_ms * 1000000ull;
+	struct timespec nap = {0, 20000};
+	u32 spins = 0;
+
+	for (;;) {
+		int status;
+		long got = sys_call4(__NR_wait4, tid, &status, __WALL | WNOHANG, 0);
+
+		if (got == tid) {
+			if (!WIFSTOPPED(status))
+				return -ESRCH;
+			*ret_status = status;
+			return 0;
+		}
+		if (got < 0 && got != -EINTR)
+			return -ESRCH;
+		if (stop_now() > deadline)
+			return -ETIMEDOUT;
+		if (++spins < 50)
+			sys_sched_yield();
+		else
+			sys_nanosleep(&nap);
+	}
+}
+
+static u32 put_number(char *to, u32 number)
+{
+	char digits[12];
+	u32 count = 0;
+
+	do
+		digits[count++] = (char)('0' + number % 10);
+	while (number /= 10);
+	for (u32 i = 0; i < count; i++)
+		to[i] = digits[count - 1 - i];
+	return count;
+}
+
+static int open_tasks(int pid)
+{
+	char path[40] = "/proc/";
+	u32 length = 6 + put_number(path + 6, (u32)pid);
+
+	mem_copy(path + length, "/task", 6);
+	return sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+}
+
+static bool known(const struct stop *stop, int tid)
+{
+	if ((u32)tid == stop->skip[0] || (u32)tid == stop->skip[1])
+		return true;
+	for (u32 i = 0; i < stop->count; i++) {
+		if (stop->threads[i].tid == tid)
+			return true;
+	}
+	return false;
+}
+
+/* A thread that has exited but is still listed (a main thread that called pthread_exit) cannot be seized, nor run. */
+static bool is_dead(int tasks_fd, int tid)
+{
+	char path[32], stat[512];
+	u32 length = put_number(path, (u32)tid);
+	long got, i;
+	int fd;
+
+	mem_copy(path + length, "/stat", 6);
+	fd = sys_openat(tasks_fd, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return true;
+	got = sys_read(fd, stat, sizeof(stat));
+	sys_close(fd);
+	for (i = got - 1; i > 0 && stat[i] != ')'; i--)
+		;
+	return got <= 0 || (i + 2 < got && (stat[i + 2] == 'Z' || stat[i + 2] == 'X'));
+}
+
+/* Seizes and interrupts one thread. 1: added, 0: nothing to do, -errno. */
+static int seize(struct stop *stop, int tasks_fd, int tid)
+{
+	long error = 0;
+
+	if (known(stop, tid))
+		return 0;
+	if (stop->count == STOP_MAX_THREADS)
+		return -E2BIG;
+	if (tid != stop->held_tid) {
+		error = trace(PTRACE_SEIZE, tid, 0, 0);
+		if (error == -ESRCH || (error == -EPERM && is_dead(tasks_fd, tid)))
+			return 0;
+		if (error)
+			return (int)error;
+		trace(PTRACE_INTERRUPT, tid, 0, 0);
+	}
+	stop->threads[stop->count].tid = tid;
+	stop->threads[stop->count].signal = 0;
+	stop->count++;
+	return 1;
+}
+
+/* One pass over the task list. Returns how many threads it added, or -errno. */
+static int seize_new(struct stop *stop, int tasks_fd)
+{
+	char buffer[4096] __attribute__((aligned(8)));
+	int added = 0;
+	long got;
+
+	sys_lseek(tasks_fd, 0, SEEK_SET);
+	while ((got = sys_call3(__NR_getdents64, tasks_fd, buffer, sizeof(buffer))) > 0) {
+		for (long at = 0; at < got;) {
+			struct dirent64_raw *entry = (struct dirent64_raw *)(buffer + at);
+			int tid = 0, result;
+
+			at += entry->length;
+			for (const char *c = entry->name; *c >= '0' && *c <= '9'; c++)
+				tid = tid * 10 + (*c - '0');
+			if (!tid)
+				continue;
+			result = seize(stop, tasks_fd, tid);
+			if (result < 0)
+				return result;
+			added += result;
+		}
+	}
+	return got < 0 ? (int)got : added;
+}
+
+/* Waits until threads [from, count) have stopped. Those that exited are forgotten. */
+static int wait_stopped(struct stop *stop, u32 from)
+{
+	for (u32 i = from; i < stop->count; i++) {
+		int tid = stop->threads[i].tid, status, error;
+
+		if (tid == stop->held_tid)
+			continue;
+		error = stop_wait(tid, STOP_TIMEOUT_MS, &status);
+		if (error == -ESRCH) {
+			stop->threads[i].tid = 0;
+			continue;
+		}
+		if (error)
+			return error;
+		/* Not our interrupt but a signal on its way: as good a stop; it is delivered at release. */
+		if (status >> 16 != EVENT_STOP)
+			stop->threads[i].signal = WSTOPSIG(status);
+	}
+	return 0;
+}
+
+static const struct poke *find_window(const struct poke *pokes, u32 count, u64 ip)
+{
+	for (u32 i = 0; i < count; i++) {
+		if (ip > pokes[i].address && ip < pokes[i].address + pokes[i].window)
+			return &pokes[i];
+	}
+	return NULL;
+}
+
+static bool is_signal_frame(const struct stop *stop, u64 return_address)
+{
+	u8 code[sizeof(sys_regs_sigreturn)];
+	struct iovec local = {code, sizeof(code)};
+	struct iovec remote = {ptr_from_u64(return_address), sizeof(code)};
+
+	return sys_process_vm_readv(stop->pid, &local, &remote) == (long)sizeof(code) &&
+	       mem_equal(code, sys_regs_sigreturn, sizeof(code));
+}
+
+/* Is an instruction pointer inside a window saved in a signal frame on this stack? */
+static bool frame_in_window(const struct stop *stop, u64 sp, const struct poke *pokes, u32 count)
+{
+	static u64 words[STACK_SCAN / 8];
+	u64 low = ~0ull, high = 0;
+	u32 have = 0;
+
+	for (u32 i = 0; i < count; i++) {
+		if (!pokes[i].window)
+			continue;
+		low = MIN(low, pokes[i].address);
+		high = MAX(high, pokes[i].address + pokes[i].window);
+	}
+	sp = ALIGN_DOWN(sp, 8);
+	/* By the page, since the stack may end within what is asked for. */
+	while (high && have < STACK_SCAN / 8) {
+		u64 from = sp + have * 8ull,
+		    to = MIN(ALIGN_DOWN(from, 4096) + 4096, sp + STACK_SCAN);
+		struct iovec local = {words + have, to - from},
+			     remote = {ptr_from_u64(from), to - from};
+
+		if (sys_process_vm_readv(stop->pid, &local, &remote) != (long)(to - from))
+			break;
+		have += (u32)((to - from) / 8);
+	}
+	for (u32 i = SYS_REGS_FRAME_RETURN / 8; i < have; i++) {
+		if (words[i] > low && words[i] < high && find_window(pokes, count, words[i]) &&
+		    is_signal_frame(stop, words[i - SYS_REGS_FRAME_RETURN / 8]))
+			return true;
+	}
+	return false;
+}
+
+/* Where a thread stands; moves it out of a window if it stands in one. */
+static int check_thread(const struct stop *stop, int tid, const struct poke *pokes, u32 count)
+{
+	sys_regs regs;
+	struct iovec io = {&regs, sizeof(regs)};
+	const struct poke *poke;
+	long error = trace(PTRACE_GETREGSET, tid, NT_PRSTATUS, ptr_to_u64(&io));
+
+	if (error)
+		return error == -ESRCH ? 0 : (int)error;
+	if (frame_in_window(stop, sys_regs_sp(&regs), pokes, count))
+		return -EAGAIN;
+	poke = find_window(pokes, count, sys_regs_ip(&regs));
+	if (!poke)
+		return 0;
+	for (u32 i = 0; i < poke->move_count; i++) {
+		if (sys_regs_ip(&regs) != poke->address + poke->move_from[i])
+			continue;
+		sys_regs_set_ip(&regs, poke->move_to[i]);
+		return (int)trace(PTRACE_SETREGSET, tid, NT_PRSTATUS, ptr_to_u64(&io));
+	}
+	return -EAGAIN;
+}
+
+int stop_all(struct stop *stop, const struct poke *pokes, u32 count)
+{
+	int tasks_fd = open_tasks(stop->pid), error = 0;
+
+	if (tasks_fd < 0)
+		return tasks_fd == -ENOENT ? -ESRCH : tasks_fd;
+	stop->count = 0;
+	stop->began_ns = stop_now();
+	/* A thread that was still running may have started another: until a pass finds nobody new. */
+	for (u32 pass = 0; !error && pass < STOP_PASSES; pass++) {
+		u32 from = stop->count;
+		int added = seize_new(stop, tasks_fd);
+
+		error = added < 0 ? added : wait_stopped(stop, from);
+		if (added == 0)
+			break;
+	}
+	sys_close(tasks_fd);
+	for (u32 i = 0; !error && i < stop->count; i++) {
+		if (stop->threads[i].tid)
+			error = check_thread(stop, stop->threads[i].tid, pokes, count);
+	}
+	if (error)
+		stop_resume(stop);
+	return error;
+}
+
+void stop_resume(struct stop *stop)
+{
+	for (u32 i = 0; i < stop->count; i++) {
+		int tid = stop->threads[i].tid, status;
+
+		if (!tid || tid == stop->held_tid)
+			continue;
+		if (trace(PTRACE_DETACH, tid, 0, (u64)stop->threads[i].signal) == -ESRCH &&
+		    !stop_wait(tid, STOP_TIMEOUT_MS, &status))
+			/* It had not stopped yet when we gave up on it. */
+			trace(PTRACE_DETACH, tid, 0,
+			      status >> 16 == EVENT_STOP ? 0 : (u64)WSTOPSIG(status));
+	}
+	stop->count = 0;
+	stop->last_ns = stop_now() - stop->began_ns;
+}

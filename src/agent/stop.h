@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Stop every thread of another process for a moment, so that code under their feet can change.
+ *
+ * PTRACE_SEIZE and PTRACE_INTERRUPT on each, no signal sent. Used by the loader, and by the helper process a target's agent
+ * starts when its loader is gone; so it uses system calls only. All calls come from one thread (ptrace wants it so).
+ *
+ *   thread \ event | INTERRUPT             | detach
+ *   running        | stops                 | runs on
+ *   in a call      | call is interrupted   | call restarts (those the kernel restarts; others see EINTR)
+ *   group-stopped  | traps                 | stays stopped
+ *   signal arrives | stops at its delivery | signal is delivered
+ */
+#ifndef INLAY_AGENT_STOP_H
+#define INLAY_AGENT_STOP_H
+
+#include "base/types.h"
+#include "hook/poke.h"
+
+#define STOP_MAX_THREADS 16384
+
+struct stop {
+	int pid;
+	u32 skip[2]; /* threads left running: the agent's, as the caller names them */
+	int held_tid; /* already stopped under the caller's ptrace: neither seized nor released; 0: none */
+	u64 began_ns; /* of the first interrupt */
+	u64 last_ns;  /* how long the last stop lasted */
+	u32 count;
+	struct {
+		int tid;
+		int signal; /* to deliver at release */
+	} threads[STOP_MAX_THREADS];
+};
+
+/*
+ * Stops all threads and moves instruction pointers out of the pokes' windows. 0: they are stopped until stop_resume.
+ * -EAGAIN: a thread or a signal frame is where it cannot be moved; -EPERM, -E2BIG, -ETIMEDOUT, -errno: released again.
+ */
+int stop_all(struct stop *stop, const struct poke *pokes, u32 count);
+void stop_resume(struct stop *stop);
+
+/* Pieces that injection uses too. Waits for tid's next stop: 0 and its wait status, -ESRCH (gone) or -ETIMEDOUT. */
+int stop_wait(int tid, u32 timeout_ms, int *ret_status);
+/* Monotonic nanoseconds. */
+u64 stop_now(void);
+
+#endif

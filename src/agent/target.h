@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A process with our agent in it, from the loader's side: one session, and the requests on it.
+ *
+ * Shared by all links of this loader to that process and counted; the session ends with the last user. Not thread-safe: backend.c
+ * holds its lock. Stops that the agent asks for are answered inside target_request, by the calling thread.
+ */
+#ifndef INLAY_AGENT_TARGET_H
+#define INLAY_AGENT_TARGET_H
+
+#include "agent/inject.h"
+#include "agent/stop.h"
+#include "agent/wire.h"
+
+#define TARGET_MAX_PROGS 64
+
+/* A program that the agent has compiled. */
+struct target_prog {
+	u32 prog_id; /* 0: free */
+	u32 handle;
+	u32 users;
+	u64 hits; /* as last asked for */
+};
+
+struct target_map {
+	u32 map_id;
+	u32 handle;
+};
+
+struct target {
+	struct target *next;
+	pid_t pid;
+	u32 users;
+	int fd;	   /* of the session */
+	int pidfd; /* tells of the process's end */
+	bool exited;
+	struct process *process;
+	struct stop stop;
+	bool stopped;
+	u64 stops, stop_max_ns, stop_total_ns;
+	u64 missed; /* as last asked for */
+	struct target_prog progs[TARGET_MAX_PROGS];
+	struct target_map *maps;
+	u32 map_count;
+	struct wire_message message; /* the last one received */
+};
+
+/* Opens a session, injecting the agent where it is not there yet. -errno with the problem in words. */
+int target_open(pid_t pid, pid_t held, const struct problem *problem, struct target **ret_target);
+/* Ends the session: the agent takes back what is still attached. */
+void target_close(struct target *target);
+
+/*
+ * Sends a request and waits for its answer (in target->message). 0; -ESRCH: the process is gone (target->exited); -EPROTO;
+ * -ETIMEDOUT. Whether the request succeeded is in the answer.
+ */
+int target_request(struct target *target, u32 kind, const void *payload, u32 size, const int *fds,
+		   u32 fd_count);
+/* The same for requests answered by WIRE_REPLY: its error counts as ours. */
+int target_ask(struct target *target, u32 kind, const void *payload, u32 size, const int *fds,
+	       u32 fd_count, struct wire_reply *ret_reply);
+
+#endif
