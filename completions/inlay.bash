@@ -13,7 +13,7 @@ _inlay() {
 	local options
 	case $verb in
 	attach) options="-p -c --duration --json --help" ;;
-	list) options="-p -v --json --help" ;;
+	list) options="-p -v -a --json --summary --help" ;;
 	run) options="-- --help" ;;
 	verify) options="--log --json --help" ;;
 	dump) options="xlated jited --help" ;;

@@ -34,7 +34,7 @@ int binary_open(int fd, const char *name, struct binary **ret_binary)
 
 	if (!binary)
 		return -ENOMEM;
-	err = elf_file_open(fd, name, &binary->elf);
+	err = elf_file_open(fd, name, ELF_FILE_PROGRAM, &binary->elf);
 	if (err) {
 		free(binary);
 		return err;

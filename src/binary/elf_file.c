@@ -157,12 +157,11 @@ static int check_segments(const struct elf_file *elf, const char *name)
 	for (u32 i = 0; i < elf->segment_count; i++) {
 		const Elf64_Phdr *segment = &elf->segments[i];
 
-		/* A separate debug file keeps the headers of a text it does not hold; it says so by its sections. */
-		if (segment->p_type == PT_LOAD && (segment->p_flags & PF_X) && segment->p_filesz &&
+		if (segment->p_type == PT_LOAD && segment->p_filesz &&
 		    !elf_file_at(elf, segment->p_offset, segment->p_filesz)) {
 			elf_file_set_problem(
-				"%s is cut off: its text ends at byte %llu, the file at %zu", name,
-				(unsigned long long)(segment->p_offset + segment->p_filesz),
+				"%s is cut off: what it loads ends at byte %llu, the file at %zu",
+				name, (unsigned long long)(segment->p_offset + segment->p_filesz),
 				elf->size);
 			return -ENOEXEC;
 		}
@@ -170,7 +169,7 @@ static int check_segments(const struct elf_file *elf, const char *name)
 	return 0;
 }
 
-int elf_file_open(int fd, const char *name, struct elf_file *ret_elf)
+int elf_file_open(int fd, const char *name, enum elf_file_use use, struct elf_file *ret_elf)
 {
 	struct elf_file elf = {};
 	int err;
@@ -185,7 +184,7 @@ int elf_file_open(int fd, const char *name, struct elf_file *ret_elf)
 	elf.segments = copy_table(&elf, elf.header.e_phoff, elf.header.e_phentsize,
 				  sizeof(Elf64_Phdr), &elf.segment_count);
 	read_sections(&elf);
-	err = check_segments(&elf, name);
+	err = use == ELF_FILE_PROGRAM ? check_segments(&elf, name) : 0;
 	if (err)
 		goto free_tables;
 	*ret_elf = elf;

@@ -23,11 +23,16 @@ struct elf_file {
 	u32 section_count;
 };
 
+enum elf_file_use {
+	ELF_FILE_PROGRAM, /* what it loads must be there */
+	ELF_FILE_DEBUG, /* a separate debug file: keeps program headers for contents it does not hold */
+};
+
 /*
  * Maps the file behind fd; the descriptor is not kept. 0, -ENOEXEC, -EOPNOTSUPP, -ENOMEM or -errno of reading, with
- * elf_file_problem set. need_segments: refuse a file without program headers (debug files keep theirs).
+ * elf_file_problem set.
  */
-int elf_file_open(int fd, const char *name, struct elf_file *ret_elf);
+int elf_file_open(int fd, const char *name, enum elf_file_use use, struct elf_file *ret_elf);
 void elf_file_close(struct elf_file *elf);
 
 /* One sentence about the last failure in this thread; set_problem is for the other files of this folder. */

@@ -138,7 +138,7 @@ static struct elf_file *open_debug_file(const struct elf_file *elf)
 	if (fd < 0)
 		return NULL;
 	debug = calloc(1, sizeof(*debug));
-	err = debug ? elf_file_open(fd, path, debug) : -ENOMEM;
+	err = debug ? elf_file_open(fd, path, ELF_FILE_DEBUG, debug) : -ENOMEM;
 	close(fd);
 	if (err) {
 		free(debug);
