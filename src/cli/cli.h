@@ -24,6 +24,7 @@ extern const struct cli_verb cmd_attach, cmd_list, cmd_run, cmd_verify, cmd_dump
 /* The cause of a failure in one line on stderr, "inlay: " in front. Returns CLI_FAILED. */
 int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A wrong command line: one line, then where to read on. Returns CLI_USAGE. */
-int cli_usage(const struct cli_verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int cli_usage(const struct cli_verb *verb, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 #endif

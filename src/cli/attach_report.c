@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cli/attach_report.h"
+
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/print_map.h"
+#include "maps/map.h"
+#include "object/object.h"
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t length = strlen(text);
+	size_t want = strlen(end);
+
+	return length >= want && !strcmp(text + length - want, end);
+}
+
+/* libbpf's own maps are sections of the object: .data and .bss hold variables, .rodata constants, .kconfig settings. */
+static bool describe(struct bpf_object *object, const struct bpf_map *map,
+		     struct print_map *ret_map)
+{
+	const char *name = bpf_map__name(map);
+	bool internal = bpf_map__is_internal(map);
+
+	if (bpf_map__fd(map) < 0 || !print_map_listable(bpf_map__type(map)))
+		return false;
+	if (internal && !ends_with(name, ".bss") && !strstr(name, ".data"))
+		return false;
+	*ret_map = (struct print_map){
+		.name = name,
+		.fd = bpf_map__fd(map),
+		.type = bpf_map__type(map),
+		.key_size = bpf_map__key_size(map),
+		.value_size = bpf_map__value_size(map),
+		.max_entries = bpf_map__max_entries(map),
+		.btf = bpf_object__btf(object),
+		.key_id = bpf_map__btf_key_type_id(map),
+		.value_id = bpf_map__btf_value_type_id(map),
+		.is_data = internal,
+	};
+	return true;
+}
+
+static int report_text(FILE *out, struct bpf_object *object)
+{
+	const struct bpf_map *map;
+	struct print_map view;
+	bool first = true;
+
+	bpf_object__for_each_map(map, object)
+	{
+		int err;
+
+		if (!describe(object, map, &view))
+			continue;
+		if (!first && !view.is_data)
+			fputc('\n', out);
+		err = print_map_text(out, &view);
+		if (err)
+			return cli_fail("map %s cannot be read: %s", view.name, strerror(-err));
+		first = false;
+	}
+	return CLI_OK;
+}
+
+/* One JSON object with the maps, or with the variables. */
+static int report_members(FILE *out, struct bpf_object *object, bool data, u32 *ret_count)
+{
+	const struct bpf_map *map;
+	struct print_map view;
+	u32 count = 0;
+
+	fputc('{', out);
+	bpf_object__for_each_map(map, object)
+	{
+		int err;
+
+		if (!describe(object, map, &view) || view.is_data != data)
+			continue;
+		err = print_map_json(out, &view, &count);
+		if (err)
+			return cli_fail("map %s cannot be read: %s", view.name, strerror(-err));
+	}
+	fputc('}', out);
+	*ret_count = count;
+	return CLI_OK;
+}
+
+static int report_json(FILE *out, struct bpf_object *object)
+{
+	u32 count = 0;
+	int status;
+
+	fputs("{\"maps\":", out);
+	status = report_members(out, object, false, &count);
+	if (status)
+		return status;
+	fputs(",\"globals\":", out);
+	status = report_members(out, object, true, &count);
+	fputs("}\n", out);
+	return status;
+}
+
+int attach_report_maps(FILE *out, struct bpf_object *object, bool json)
+{
+	int status = json ? report_json(out, object) : report_text(out, object);
+
+	if (fflush(out) || ferror(out))
+		return CLI_FAILED;
+	return status;
+}
+
+void attach_report_drops(struct bpf_object *object)
+{
+	const struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object)
+	{
+		const struct map *view = object_map_view(bpf_map__fd(map));
+		u64 dropped = view ? view->shared->dropped : 0;
+
+		if (dropped)
+			fprintf(stderr, "map %s: %llu dropped (no room)\n", bpf_map__name(map),
+				(unsigned long long)dropped);
+	}
+}

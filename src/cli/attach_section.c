@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cli/attach_section.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/bpf_abi.h"
+
+struct kind {
+	const char *name;
+	bool at_return, many;
+};
+
+static const struct kind kinds[] = {
+	{"uprobe", false, false},	 {"uretprobe", true, false},
+	{"uprobe.s", false, false},	 {"uretprobe.s", true, false},
+	{"uprobe.multi", false, true},	 {"uretprobe.multi", true, true},
+	{"uprobe.multi.s", false, true}, {"uretprobe.multi.s", true, true},
+};
+
+/* Sections that are meant for processes and that a later version will serve. */
+static const char *const planned[] = {"fentry",	 "fexit", "fmod_ret",	"freplace",  "usdt",
+				      "profile", "tick",  "perf_event", "struct_ops"};
+
+static int __attribute__((format(printf, 3, 4)))
+refuse(char *problem, size_t size, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(problem, size, format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+/* Length of the part before the first '/'. */
+static size_t prefix_length(const char *text)
+{
+	return strcspn(text, "/");
+}
+
+static bool has_prefix(const char *text, const char *name)
+{
+	return prefix_length(text) == strlen(name) && !strncmp(text, name, strlen(name));
+}
+
+static const struct kind *find_kind(const char *text)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (has_prefix(text, kinds[i].name))
+			return &kinds[i];
+	}
+	return NULL;
+}
+
+static int refuse_section(const char *text, char *problem, size_t size)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(planned); i++) {
+		size_t length = strlen(planned[i]);
+
+		if (!strncmp(text, planned[i], length) && strchr("/.+", text[length]))
+			return refuse(problem, size,
+				      "section \"%s\": %s programs are not supported yet; use "
+				      "uprobe, uretprobe or uprobe.multi",
+				      text, planned[i]);
+	}
+	return refuse(
+		problem, size,
+		"section \"%s\" is not one that attaches to functions of a process; use uprobe, "
+		"uretprobe or uprobe.multi",
+		text);
+}
+
+/* "+OFFSET" at the end of the function, or a function that is a number. */
+static int parse_offset(struct attach_section *section, const char *text, char *problem,
+			size_t size)
+{
+	char *plus = strrchr(section->function, '+');
+	char *digits = plus ? plus + 1 : section->function;
+	char *end;
+
+	if (!plus && (*digits < '0' || *digits > '9'))
+		return 0;
+	errno = 0;
+	section->offset = strtoull(digits, &end, 0);
+	if (*end || end == digits || errno)
+		return refuse(problem, size, "section \"%s\": \"%s\" is not an offset", text,
+			      digits);
+	section->has_offset = true;
+	*digits = 0;
+	if (plus)
+		*plus = 0;
+	return 0;
+}
+
+int attach_section_parse(const char *text, struct attach_section *section, char *problem,
+			 size_t problem_size)
+{
+	const struct kind *kind = find_kind(text);
+	const char *binary = text + prefix_length(text);
+	const char *colon = strrchr(text, ':');
+	int err;
+
+	if (!kind)
+		return refuse_section(text, problem, problem_size);
+	if (!*binary || !colon || !colon[1])
+		return refuse(problem, problem_size,
+			      "section \"%s\" names no function; write SEC(\"%s/BINARY:FUNCTION\")",
+			      text, kind->name);
+	binary++;
+	*section = (struct attach_section){
+		.at_return = kind->at_return,
+		.many = kind->many,
+		.binary = strndup(binary, (size_t)(colon - binary)),
+		.function = strdup(colon + 1),
+	};
+	if (!section->binary || !section->function) {
+		attach_section_free(section);
+		return refuse(problem, problem_size, "out of memory");
+	}
+	err = kind->many ? 0 : parse_offset(section, text, problem, problem_size);
+	if (err)
+		attach_section_free(section);
+	return err;
+}
+
+void attach_section_free(struct attach_section *section)
+{
+	free(section->binary);
+	free(section->function);
+	section->binary = section->function = NULL;
+}
+
+bool attach_section_is_glob(const struct attach_section *section)
+{
+	return section->many && strpbrk(section->function, "*?[");
+}
+
+int attach_section_register(void)
+{
+	LIBBPF_OPTS(libbpf_prog_handler_opts, options);
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		char section[32];
+		int id;
+
+		snprintf(section, sizeof(section), "%s+", kinds[i].name);
+		id = libbpf_register_prog_handler(section, BPF_PROG_TYPE_KPROBE,
+						  (enum bpf_attach_type)ABI_TRACE_UPROBE_MULTI,
+						  &options);
+		if (id < 0)
+			return id;
+	}
+	return 0;
+}

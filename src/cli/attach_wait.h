@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The time between attaching and detaching: what programs print comes out, until something ends it. */
+#ifndef INLAY_CLI_ATTACH_WAIT_H
+#define INLAY_CLI_ATTACH_WAIT_H
+
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "base/types.h"
+
+enum attach_end {
+	ATTACH_END_SIGNAL, /* SIGINT, SIGTERM or SIGHUP */
+	ATTACH_END_DURATION,
+	ATTACH_END_EXIT, /* the target is gone */
+};
+
+struct printk;
+
+/* Blocks the ending signals from now on, so that none is lost before the wait. Once, while there is one thread. */
+void attach_wait_prepare(void);
+/*
+ * Waits. seconds < 0: no limit. printk may be NULL. Returns 0 or -errno (then nothing was waited for).
+ */
+int attach_wait(int pidfd, double seconds, struct printk *printk, enum attach_end *ret_end);
+/* How a process ended: "exited", "exited with status 3", "was killed by SIGKILL", "is gone". ret_clean: with status 0. */
+void attach_wait_fate(pid_t pid, int pidfd, bool is_child, char *text, size_t size,
+		      bool *ret_clean);
+
+/* ---- what programs print ---- */
+
+/* Makes the ring that bpf_printk writes to; its lines go to out. NULL and errno on failure. */
+struct printk *printk_open(FILE *out);
+int printk_map_fd(const struct printk *printk);
+/* Prints what has come, without waiting. */
+void printk_drain(struct printk *printk);
+void printk_close(struct printk *printk);
+
+#endif
