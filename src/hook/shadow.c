@@ -4,7 +4,8 @@
  * its thread here, and leaves entries below `top` alone but for trailing free ones. So push makes its entry count (top) before
  * it fills it and looks whether it kept it; pop frees (slot = 0) before it lowers top.
  *
- * Another thread may only take an entry (slot to 0, by compare and swap).
+ * Another thread may only take an entry (slot to 0). No two ever want the same one: a slot is a word of a live frame, and
+ * one thread at a time returns through it. So nothing here needs an atomic read-modify-write.
  */
 #include "hook/shadow.h"
 
@@ -238,13 +239,11 @@ static bool take(struct shadow *shadow, u64 slot, u64 *ret_target, u64 *ret_call
 
 	for (u32 i = top; i-- > 0;) {
 		struct entry *entry = &shadow->entries[i];
-		u64 target = entry->target, expected = slot;
+		u64 target = entry->target;
 
 		if (slot_of(entry) != slot)
 			continue;
-		if (!__atomic_compare_exchange_n(&entry->slot, &expected, 0, false,
-						 __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-			continue;
+		__atomic_store_n(&entry->slot, 0, __ATOMIC_RELAXED);
 		*ret_target = target;
 		*ret_caller = resolve(shadow, i, slot, target);
 		return true;
