@@ -20,7 +20,10 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "base/sys_thread.h"
+#include "exec/fault.h"
+#include "maps/ringbuf.h"
 #include "sync/deputy.h"
+#include "sync/participant.h"
 
 #define STACK_SIZE (256 * 1024)
 #define TLS_BELOW  (256 * 1024) /* libc's and our own static TLS lie below the thread pointer */
@@ -28,7 +31,8 @@
 #define THREAD_FLAGS                                                                               \
 	(CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |                  \
 	 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
-#define TICK_MS		 1000
+#define TICK_MS		 250
+#define SECOND_NS	 1000000000ull
 #define HANDOVER_TIMEOUT 5 /* seconds */
 
 #ifndef __NR_close_range
@@ -160,8 +164,12 @@ static void deputy_main(void *arg)
 	while (!__atomic_load_n(&runtime.quit, __ATOMIC_ACQUIRE)) {
 		u64 one = 1;
 
-		if (deputy_wait(TICK_MS) == -ETIMEDOUT)
+		if (deputy_wait(1000) == -ETIMEDOUT) {
 			creds_follow();
+			continue;
+		}
+		ringbuf_wake_pending();
+		participant_judge_suspects();
 		if (__atomic_load_n(&runtime.offer, __ATOMIC_ACQUIRE) == 1)
 			sys_write(runtime.door_fd, &one, sizeof(one));
 	}
@@ -210,6 +218,33 @@ static void answer_door(void)
 	word_set(&runtime.offer, fd < 0 ? 3 : 2);
 }
 
+/* Only we keep the process: its end is the end of the last of us. */
+static void __attribute__((noreturn)) end_with_program(void)
+{
+	__atomic_store_n(&runtime.quit, 1, __ATOMIC_RELEASE);
+	deputy_post();
+	sys_thread_exit();
+}
+
+/* What needs doing without being asked. ticked: nobody asked for anything since the last time. */
+static void do_chores(bool ticked)
+{
+	static u64 last_ns;
+	struct timespec now;
+	u64 now_ns;
+
+	sys_clock_gettime(CLOCK_MONOTONIC, &now);
+	now_ns = (u64)now.tv_sec * SECOND_NS + (u64)now.tv_nsec;
+	if (!ticked || now_ns - last_ns > SECOND_NS) {
+		last_ns = now_ns;
+		creds_follow();
+		if (!creds_program_alive())
+			end_with_program();
+	}
+	if (__atomic_load_n(&fault_wants_refresh, __ATOMIC_RELAXED))
+		fault_refresh();
+}
+
 /* Waits for a request, an offer or the tick, and deals with it. */
 static void serve_once(void)
 {
@@ -228,13 +263,7 @@ static void serve_once(void)
 			(struct pollfd){.fd = session_fd(runtime.sessions[i]), .events = POLLIN};
 	}
 	ready = sys_ppoll(polls, count, &tick);
-	creds_follow();
-	if (ready == 0 && !creds_program_alive()) {
-		/* Only we keep the process: its end is the end of the last of us. */
-		__atomic_store_n(&runtime.quit, 1, __ATOMIC_RELEASE);
-		deputy_post();
-		sys_thread_exit();
-	}
+	do_chores(ready == 0);
 	for (u32 p = 1; ready > 0 && p < count; p++) {
 		if (!polls[p].revents || !session_serve(polled[p]))
 			continue;

@@ -486,6 +486,8 @@ void session_close(struct session *session)
 	hook_reap();
 	if (--sessions_open)
 		return;
+	/* The descriptor table ends with the control thread: a number of it must not outlive it. */
+	poke_set_mem_fd(-1);
 	if (fault_ready)
 		fault_done();
 	fault_ready = false;

@@ -211,8 +211,10 @@ static bool is_signal_frame(const struct stop *stop, u64 return_address)
 static bool frame_in_window(const struct stop *stop, u64 sp, const struct poke *pokes, u32 count)
 {
 	static u64 words[STACK_SCAN / 8];
+	struct iovec local, remote;
 	u64 low = ~0ull, high = 0;
-	u32 have = 0;
+	u32 have;
+	long got;
 
 	for (u32 i = 0; i < count; i++) {
 		if (!pokes[i].window)
@@ -220,18 +222,13 @@ static bool frame_in_window(const struct stop *stop, u64 sp, const struct poke *
 		low = MIN(low, pokes[i].address);
 		high = MAX(high, pokes[i].address + pokes[i].window);
 	}
-	sp = ALIGN_DOWN(sp, 8);
-	/* By the page, since the stack may end within what is asked for. */
-	while (high && have < STACK_SCAN / 8) {
-		u64 from = sp + have * 8ull,
-		    to = MIN(ALIGN_DOWN(from, 4096) + 4096, sp + STACK_SCAN);
-		struct iovec local = {words + have, to - from},
-			     remote = {ptr_from_u64(from), to - from};
-
-		if (sys_process_vm_readv(stop->pid, &local, &remote) != (long)(to - from))
-			break;
-		have += (u32)((to - from) / 8);
-	}
+	if (!high)
+		return false;
+	/* The stack may end within what is asked for: then this gets the part before its end. */
+	local = (struct iovec){words, sizeof(words)};
+	remote = (struct iovec){ptr_from_u64(ALIGN_DOWN(sp, 8)), sizeof(words)};
+	got = sys_process_vm_readv(stop->pid, &local, &remote);
+	have = got > 0 ? (u32)got / 8 : 0;
 	for (u32 i = SYS_REGS_FRAME_RETURN / 8; i < have; i++) {
 		if (words[i] > low && words[i] < high && find_window(pokes, count, words[i]) &&
 		    is_signal_frame(stop, words[i - SYS_REGS_FRAME_RETURN / 8]))
