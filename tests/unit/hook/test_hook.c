@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "victims.h"
 
-static u64 entries, returns, word_at_sp;
+static u64 entered, returned, word_at_sp;
 static struct hit last;
 
 static u64 note_entry(struct abi_pt_regs_x86_64 *regs)
 {
-	entries++;
+	entered++;
 	last = *hit_of(regs);
 	word_at_sp = *(const u64 *)ptr_from_u64(regs->sp);
 	return 0;
@@ -14,7 +14,7 @@ static u64 note_entry(struct abi_pt_regs_x86_64 *regs)
 
 static u64 note_return(struct abi_pt_regs_x86_64 *regs)
 {
-	returns++;
+	returned++;
 	last = *hit_of(regs);
 	return 0;
 }
@@ -49,11 +49,11 @@ static void an_entry_probe_sees_arguments(void)
 	u8 before[16];
 
 	memcpy(before, (void *)add_six, 16);
-	entries = 0;
+	entered = 0;
 	link = attach_one(entry);
 	CHECK(memcmp(before, (void *)add_six, 16) != 0);
 	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6), 91);
-	CHECK_EQ(entries, 1);
+	CHECK_EQ(entered, 1);
 	CHECK_EQ(reader_hits(3) - hits, 1);
 	CHECK_EQ(last_regs()->di, 1);
 	CHECK_EQ(last_regs()->si, 2);
@@ -68,7 +68,7 @@ static void an_entry_probe_sees_arguments(void)
 	CHECK_EQ(hook_detach(link, &nobody_runs), 0);
 	CHECK(memcmp(before, (void *)add_six, 16) == 0);
 	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6), 91);
-	CHECK_EQ(entries, 1);
+	CHECK_EQ(entered, 1);
 }
 
 static void a_prologue_is_displaced(void)
@@ -80,16 +80,16 @@ static void a_prologue_is_displaced(void)
 	u8 before[16];
 
 	memcpy(before, (void *)displaced_victim, 16);
-	entries = 0;
+	entered = 0;
 	CHECK_EQ(hook_attach_batch(&entry, 1, NULL, &link, &failed), -EOPNOTSUPP);
 	CHECK_EQ(failed, 0);
 	link = attach_one(entry);
 	CHECK_EQ(displaced_victim(3, 4), 11);
-	CHECK_EQ(entries, 1);
+	CHECK_EQ(entered, 1);
 	CHECK_EQ(hook_detach(link, NULL), 0);
 	CHECK(memcmp(before, (void *)displaced_victim, 16) == 0);
 	CHECK_EQ(displaced_victim(3, 4), 11);
-	CHECK_EQ(entries, 1);
+	CHECK_EQ(entered, 1);
 }
 
 static void a_return_probe_sees_the_result(void)
@@ -98,16 +98,229 @@ static void a_return_probe_sees_the_result(void)
 		attachment(nop_site((void *)add_six), HOOK_RETURN, note_return, 5);
 	struct hook_link *link;
 
-	returns = 0;
+	returned = 0;
 	link = attach_one(entry);
 	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6), 91);
-	CHECK_EQ(returns, 1);
+	CHECK_EQ(returned, 1);
 	CHECK_EQ(last_regs()->ax, 91);
 	CHECK_EQ(last_regs()->ip, last.return_address);
 	CHECK_EQ(last.func_ip, entry.site.function);
 	CHECK_EQ(hook_detach(link, NULL), 0);
 	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6), 91);
-	CHECK_EQ(returns, 1);
+	CHECK_EQ(returned, 1);
+}
+
+static u32 order[80], order_count;
+
+#define ORDERED(n)                                                                                 \
+	static u64 note_##n(struct abi_pt_regs_x86_64 *regs)                                       \
+	{                                                                                          \
+		(void)regs;                                                                        \
+		order[order_count++] = n;                                                          \
+		return 0;                                                                          \
+	}
+ORDERED(1)
+ORDERED(2)
+ORDERED(3)
+
+static void programs_run_in_order_of_attachment(void)
+{
+	struct site_spec site = nop_site((void *)add_six);
+	struct hook_attach entries[] = {
+		attachment(site, HOOK_ENTRY, note_1, 1),
+		attachment(site, HOOK_RETURN, note_2, 2),
+		attachment(site, HOOK_ENTRY, note_3, 3),
+	};
+	struct hook_link *first, *second = NULL;
+	u32 failed;
+
+	order_count = 0;
+	CHECK_EQ(hook_attach_batch(entries, 3, NULL, &first, &failed), 0);
+	second = attach_one(attachment(site, HOOK_ENTRY, note_2, 4));
+	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6), 91);
+	CHECK_EQ(order_count, 4);
+	CHECK(order[0] == 1 && order[1] == 3 && order[2] == 2 && order[3] == 2);
+	CHECK_EQ(hook_detach(first, NULL), 0);
+	order_count = 0;
+	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6), 91);
+	CHECK(order_count == 1 && order[0] == 2);
+	CHECK_EQ(hook_detach(second, NULL), 0);
+	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6), 91);
+	CHECK_EQ(order_count, 1);
+	CHECK_EQ(hook_reap(), 0);
+}
+
+static void a_site_takes_38_programs(void)
+{
+	struct hook_attach entries[39];
+	struct hook_link *link;
+	u32 failed = 0;
+	u8 before[5];
+
+	memcpy(before, (void *)add_six, 5);
+	for (u32 i = 0; i < 39; i++)
+		entries[i] = attachment(nop_site((void *)add_six), HOOK_ENTRY, note_1, i);
+	CHECK_EQ(hook_attach_batch(entries, 39, NULL, &link, &failed), -E2BIG);
+	CHECK_EQ(failed, 38);
+	CHECK(memcmp(before, (void *)add_six, 5) == 0);
+	CHECK_EQ(hook_attach_batch(entries, 38, NULL, &link, &failed), 0);
+	order_count = 0;
+	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6), 91);
+	CHECK_EQ(order_count, 38);
+	CHECK_EQ(hook_detach(link, NULL), 0);
+	CHECK(memcmp(before, (void *)add_six, 5) == 0);
+}
+
+static NOP_AT_ENTRY int other_victim(int a)
+{
+	__asm__ volatile("" : : : "memory");
+	return a + 1;
+}
+
+static void a_batch_that_fails_leaves_no_trace(void)
+{
+	struct hook_attach entries[] = {
+		attachment(nop_site((void *)add_six), HOOK_ENTRY, note_1, 1),
+		attachment(nop_site((void *)other_victim), HOOK_RETURN, note_2, 2),
+		attachment(nop_site((void *)displaced_victim), HOOK_ENTRY, note_3, 3),
+	};
+	struct hook_link *kept, *link;
+	u32 failed = 9;
+	u8 before[5];
+
+	memcpy(before, (void *)other_victim, 5);
+	kept = attach_one(attachment(nop_site((void *)add_six), HOOK_ENTRY, note_3, 4));
+	entries[2].site.displaced.bytes[1] ^=
+		1; /* as if somebody had changed it since the file was read */
+	CHECK_EQ(hook_attach_batch(entries, 3, &nobody_runs, &link, &failed), -EBUSY);
+	CHECK_EQ(failed, 2);
+	CHECK(memcmp(before, (void *)other_victim, 5) == 0);
+	order_count = 0;
+	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6) + other_victim(1), 93);
+	CHECK(order_count == 1 && order[0] == 3);
+	CHECK_EQ(hook_detach(kept, NULL), 0);
+}
+
+static void overlapping_windows_have_one_owner(void)
+{
+	struct hook_attach whole =
+		attachment(prologue_site((void *)displaced_victim), HOOK_ENTRY, note_1, 1);
+	struct hook_attach inside = whole;
+	struct hook_link *link = attach_one(whole), *none;
+	u32 failed;
+
+	inside.site.address += 4;
+	CHECK_EQ(hook_attach_batch(&inside, 1, &nobody_runs, &none, &failed), -EBUSY);
+	CHECK_EQ(hook_detach(link, NULL), 0);
+}
+
+static void foreign_bytes_are_not_overwritten(void)
+{
+	struct hook_attach entry =
+		attachment(nop_site((void *)other_victim), HOOK_ENTRY, note_1, 1);
+	struct hook_link *link = attach_one(entry);
+	struct poke foreign = {.address = entry.site.address, .size = 5};
+	u8 original[5];
+
+	memcpy(original, entry.site.displaced.bytes, 5);
+	memcpy(foreign.from, (void *)other_victim, 5);
+	memcpy(foreign.to, "\x0f\x1f\x44\x00\x01", 5);
+	CHECK_EQ(poke_batch(&foreign, 1, &nobody_runs, NULL), 0);
+	CHECK_EQ(hook_detach(link, &nobody_runs), -EBUSY);
+	CHECK(memcmp((void *)other_victim, foreign.to, 5) == 0);
+	memcpy(foreign.from, original, 5);
+	CHECK_EQ(other_victim(1), 2);
+}
+
+static void detach_all_restores_everything(void)
+{
+	struct hook_attach entries[] = {
+		attachment(nop_site((void *)add_six), HOOK_ENTRY, note_1, 1),
+		attachment(prologue_site((void *)displaced_victim), HOOK_RETURN, note_2, 2),
+	};
+	struct hook_link *link;
+	u32 failed;
+
+	CHECK_EQ(hook_attach_batch(entries, 2, &nobody_runs, &link, &failed), 0);
+	attach_one(entries[0]);
+	order_count = 0;
+	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6) + displaced_victim(1, 1), 94);
+	CHECK_EQ(order_count, 3);
+	CHECK_EQ(hook_detach_all(NULL), 0);
+	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6) + displaced_victim(1, 1), 94);
+	CHECK_EQ(order_count, 3);
+	CHECK(memcmp(entries[0].site.displaced.bytes, (void *)add_six, 5) == 0);
+	CHECK(memcmp(entries[1].site.displaced.bytes, (void *)displaced_victim, 7) == 0);
+}
+
+/* A program that changes every register it may, and a function that changes none. */
+u64 change_registers(struct abi_pt_regs_x86_64 *regs);
+void change_nothing(void);
+void call_with_registers(u64 *registers, void (*function)(void));
+__asm__(".text\n"
+	"change_registers:\n"
+	"mov $-1, %rax\nmov %rax, %rcx\nmov %rax, %rdx\nmov %rax, %rsi\nmov %rax, %rdi\n"
+	"mov %rax, %r8\nmov %rax, %r9\nmov %rax, %r10\nmov %rax, %r11\nret\n"
+	".balign 16\nchange_nothing:\n.byte 0x0f, 0x1f, 0x44, 0x00, 0x00\nret\n"
+	/* Loads rax rcx rdx rbx rbp rsi rdi r8..r15 from the array, calls, stores them back. */
+	"call_with_registers:\n"
+	"push %rbx\npush %rbp\npush %r12\npush %r13\npush %r14\npush %r15\npush %rdi\npush %rsi\n"
+	"sub $8, %rsp\n"
+	"mov %rdi, %rax\n"
+	"mov 8(%rax), %rcx\nmov 16(%rax), %rdx\nmov 24(%rax), %rbx\nmov 32(%rax), %rbp\n"
+	"mov 40(%rax), %rsi\nmov 48(%rax), %rdi\nmov 56(%rax), %r8\nmov 64(%rax), %r9\n"
+	"mov 72(%rax), %r10\nmov 80(%rax), %r11\nmov 88(%rax), %r12\nmov 96(%rax), %r13\n"
+	"mov 104(%rax), %r14\nmov 112(%rax), %r15\nmov 0(%rax), %rax\n"
+	"call *8(%rsp)\n"
+	"xchg %rax, 16(%rsp)\n"
+	"mov %rcx, 8(%rax)\nmov %rdx, 16(%rax)\nmov %rbx, 24(%rax)\nmov %rbp, 32(%rax)\n"
+	"mov %rsi, 40(%rax)\nmov %rdi, 48(%rax)\nmov %r8, 56(%rax)\nmov %r9, 64(%rax)\n"
+	"mov %r10, 72(%rax)\nmov %r11, 80(%rax)\nmov %r12, 88(%rax)\nmov %r13, 96(%rax)\n"
+	"mov %r14, 104(%rax)\nmov %r15, 112(%rax)\nmov 16(%rsp), %rcx\nmov %rcx, 0(%rax)\n"
+	"add $24, %rsp\npop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\nret\n");
+
+static void check_registers_survive(void)
+{
+	u64 registers[15];
+
+	for (u32 i = 0; i < 15; i++)
+		registers[i] = 0x0101010101010101ull * (i + 1);
+	call_with_registers(registers, change_nothing);
+	for (u32 i = 0; i < 15; i++)
+		CHECK_EQ(registers[i], 0x0101010101010101ull * (i + 1));
+}
+
+static void every_register_survives(void)
+{
+	struct site_spec site = nop_site((void *)change_nothing);
+	struct hook_link *entry = attach_one(attachment(site, HOOK_ENTRY, change_registers, 1));
+	struct hook_link *both;
+
+	check_registers_survive();
+	both = attach_one(attachment(site, HOOK_RETURN, change_registers, 2));
+	check_registers_survive();
+	CHECK_EQ(hook_detach(entry, NULL), 0);
+	check_registers_survive();
+	CHECK_EQ(hook_detach(both, NULL), 0);
+	check_registers_survive();
+}
+
+/* A program that says it changes rax alone: what it is given must still be kept, and nothing else is saved. */
+u64 change_rax(struct abi_pt_regs_x86_64 *regs);
+__asm__(".text\nchange_rax:\nxor %eax, %eax\nret\n");
+
+static void registers_that_no_program_changes_survive(void)
+{
+	struct hook_attach entry =
+		attachment(nop_site((void *)change_nothing), HOOK_ENTRY, change_rax, 40);
+	struct hook_link *link;
+
+	entry.program.clobbers = 1;
+	entry.program.ctx_words = 0;
+	entry.program.facts = 0;
+	link = attach_one(entry);
+	check_registers_survive();
+	CHECK_EQ(hook_detach(link, NULL), 0);
 }
 
 int main(void)
@@ -115,5 +328,13 @@ int main(void)
 	RUN(an_entry_probe_sees_arguments);
 	RUN(a_prologue_is_displaced);
 	RUN(a_return_probe_sees_the_result);
+	RUN(programs_run_in_order_of_attachment);
+	RUN(a_site_takes_38_programs);
+	RUN(a_batch_that_fails_leaves_no_trace);
+	RUN(overlapping_windows_have_one_owner);
+	RUN(detach_all_restores_everything);
+	RUN(every_register_survives);
+	RUN(registers_that_no_program_changes_survive);
+	RUN(foreign_bytes_are_not_overwritten);
 	return test_done();
 }

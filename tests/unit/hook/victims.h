@@ -17,7 +17,7 @@
 #define ALL_REGISTERS 0xfffu
 #define ALL_WORDS     0x1fffffu
 
-#define NOP_AT_ENTRY  __attribute__((noinline, noclone, patchable_function_entry(5, 0), aligned(16)))
+#define NOP_AT_ENTRY  __attribute__((noipa, patchable_function_entry(5, 0), aligned(16)))
 
 /* 55 | 48 89 e5 | 8d 04 77: push, mov, lea eax, [rdi + 2 * rsi]; pop; ret. offset: how far behind a 16-byte boundary. */
 #define PROLOGUE_VICTIM(name, offset)                                                              \

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Text that changes while another thread executes it. INLAY_STRESS_SECONDS: how long each pair runs (default 1). */
+#include <pthread.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+#include "victims.h"
+
+/*
+ * A page of our own text, mapped from a file as a program's is, with one function at `offset`:
+ *   site: nop5 | jmp to alternative
+ *         add $1, eax; ret
+ *   alternative: add $2, eax; ret
+ */
+struct page {
+	u8 *text;
+	u32 offset;
+	u64 site, alternative;
+};
+
+static void put(u8 *at, const char *bytes, size_t size)
+{
+	memcpy(at, bytes, size);
+}
+
+static bool make_page(struct page *page, u32 offset)
+{
+	int fd = memfd_create("text", MFD_CLOEXEC);
+	u8 content[8192];
+
+	memset(content, 0xcc, sizeof(content));
+	put(content + offset, "\x0f\x1f\x44\x00\x00\x83\xc0\x01\xc3", 9);
+	put(content + 512, "\x83\xc0\x02\xc3", 4);
+	if (fd < 0 || write(fd, content, sizeof(content)) != sizeof(content))
+		return false;
+	page->text = mmap(NULL, sizeof(content), PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	close(fd);
+	page->offset = offset;
+	page->site = ptr_to_u64(page->text) + offset;
+	page->alternative = ptr_to_u64(page->text) + 512;
+	return page->text != MAP_FAILED;
+}
+
+static struct poke change(const struct page *page, enum poke_protocol protocol, bool to_jump)
+{
+	struct poke poke = {.address = page->site, .size = 5, .protocol = (u8)protocol};
+	u8 *nop = to_jump ? poke.from : poke.to, *jump = to_jump ? poke.to : poke.from;
+
+	CHECK_EQ(arch_host()->patch.encode(nop, PATCH_NOP, page->site, 0), 0);
+	CHECK_EQ(arch_host()->patch.encode(jump, PATCH_JUMP, page->site, page->alternative), 0);
+	return poke;
+}
+
+static int call(const struct page *page, int value)
+{
+	int result = value;
+
+	__asm__ volatile("call *%1" : "+a"(result) : "r"(page->site) : "memory", "cc");
+	return result;
+}
+
+static bool stop_running;
+static u64 executions, wrong;
+
+static void *execute(void *opaque)
+{
+	const struct page *page = opaque;
+	u64 done = 0, bad = 0;
+
+	while (!__atomic_load_n(&stop_running, __ATOMIC_RELAXED)) {
+		int result = call(page, 0);
+
+		done++;
+		bad += result != 1 && result != 2;
+	}
+	executions += done;
+	wrong += bad;
+	return NULL;
+}
+
+static double seconds(void)
+{
+	const char *text = getenv("INLAY_STRESS_SECONDS");
+
+	return text ? atof(text) : 1;
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void torture(enum poke_protocol protocol, u32 offset)
+{
+	struct page page;
+	pthread_t thread;
+	double end;
+	u64 toggles = 0;
+
+	executions = wrong = 0;
+	stop_running = false;
+	CHECK(make_page(&page, offset));
+	CHECK_EQ(pthread_create(&thread, NULL, execute, &page), 0);
+	for (end = now() + seconds(); now() < end; toggles++) {
+		struct poke poke = change(&page, protocol, toggles % 2 == 0);
+		int err = poke_batch(&poke, 1, NULL, NULL);
+
+		if (err) {
+			CHECK_EQ(err, 0);
+			break;
+		}
+	}
+	__atomic_store_n(&stop_running, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	printf("# protocol %d offset %u: %llu executions, %llu toggles, %llu wrong\n", protocol,
+	       offset, (unsigned long long)executions, (unsigned long long)toggles,
+	       (unsigned long long)wrong);
+	CHECK_EQ(wrong, 0);
+	CHECK(executions > 1000 && toggles > 100);
+	munmap(page.text, 8192);
+}
+
+static void word_changes_under_execution(void)
+{
+	torture(POKE_WORD, 0);
+	torture(POKE_WORD, 2);
+	torture(POKE_WORD, 59);
+}
+
+static void spin_changes_under_execution(void)
+{
+	torture(POKE_SPIN, 0);
+	torture(POKE_SPIN, 4);
+	torture(POKE_SPIN, 61);
+	torture(POKE_SPIN, 62);
+	torture(POKE_SPIN, 4094);
+}
+
+static void protocols_are_chosen_by_place(void)
+{
+	struct poke poke = {.size = 5};
+
+	poke.address = 0x1000;
+	CHECK_EQ(poke_choose(&poke), POKE_WORD);
+	poke.address = 0x1003;
+	CHECK_EQ(poke_choose(&poke), POKE_WORD);
+	poke.address = 0x1004;
+	CHECK_EQ(poke_choose(&poke), POKE_SPIN);
+	poke.address = 0x1006;
+	CHECK_EQ(poke_choose(&poke), POKE_SPIN);
+	poke.address = 0x1007;
+	CHECK_EQ(poke_choose(&poke), POKE_STOP);
+	poke.address = 0x1000;
+	poke.window = 7;
+	CHECK_EQ(poke_choose(&poke), POKE_STOP);
+}
+
+static void what_a_place_does_not_admit_is_refused(void)
+{
+	struct page page;
+	struct poke poke;
+	u32 failed = 9;
+
+	CHECK(make_page(&page, 4));
+	poke = change(&page, POKE_WORD, true);
+	CHECK_EQ(poke_batch(&poke, 1, NULL, &failed), -EOPNOTSUPP);
+	CHECK_EQ(failed, 0);
+	CHECK_EQ(call(&page, 0), 1);
+	CHECK(make_page(&page, 7));
+	poke = change(&page, POKE_SPIN, true);
+	CHECK_EQ(poke_batch(&poke, 1, NULL, &failed), -EOPNOTSUPP);
+	poke = change(&page, POKE_AUTO, true);
+	CHECK_EQ(poke_batch(&poke, 1, NULL, &failed), -EOPNOTSUPP);
+	CHECK_EQ(poke_batch(&poke, 1, &nobody_runs, &failed), 0);
+	CHECK_EQ(call(&page, 0), 2);
+}
+
+static void a_batch_is_all_or_nothing(void)
+{
+	struct page pages[3];
+	struct poke pokes[3];
+	u32 failed = 9;
+
+	for (u32 i = 0; i < 3; i++) {
+		CHECK(make_page(&pages[i], i * 4));
+		pokes[i] = change(&pages[i], POKE_AUTO, true);
+	}
+	pokes[2].from[4] ^= 1;
+	CHECK_EQ(poke_batch(pokes, 3, NULL, &failed), -EBUSY);
+	CHECK_EQ(failed, 2);
+	CHECK_EQ(call(&pages[0], 0) + call(&pages[1], 0) + call(&pages[2], 0), 3);
+	pokes[2].from[4] ^= 1;
+	CHECK_EQ(poke_batch(pokes, 3, NULL, &failed), 0);
+	CHECK_EQ(call(&pages[0], 0) + call(&pages[1], 0) + call(&pages[2], 0), 6);
+	CHECK_EQ(poke_batch(pokes, 3, NULL, &failed), 1);
+	munmap(pages[1].text, 8192);
+	CHECK_EQ(poke_batch(pokes, 3, NULL, &failed), -EBUSY);
+	CHECK_EQ(failed, 1);
+}
+
+static int refuse(void *opaque, const struct poke *pokes, u32 count)
+{
+	(void)pokes;
+	(void)count;
+	++*(int *)opaque;
+	return -EAGAIN;
+}
+
+static void a_stop_that_fails_changes_nothing(void)
+{
+	int stops = 0;
+	const struct poke_stopper stopper = {refuse, resume_nobody, &stops};
+	struct page pages[2];
+	struct poke pokes[2];
+	u32 failed = 9;
+
+	for (u32 i = 0; i < 2; i++) {
+		CHECK(make_page(&pages[i], 0));
+		pokes[i] = change(&pages[i], i ? POKE_STOP : POKE_AUTO, true);
+	}
+	CHECK_EQ(poke_batch(pokes, 2, &stopper, &failed), -EAGAIN);
+	CHECK(stops > 1);
+	CHECK_EQ(call(&pages[0], 0) + call(&pages[1], 0), 2);
+}
+
+int main(void)
+{
+	RUN(protocols_are_chosen_by_place);
+	RUN(what_a_place_does_not_admit_is_refused);
+	RUN(a_batch_is_all_or_nothing);
+	RUN(a_stop_that_fails_changes_nothing);
+	RUN(word_changes_under_execution);
+	RUN(spin_changes_under_execution);
+	return test_done();
+}
