@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Probes in programs that do what they should not notice, and the deaths of either side. */
+#include "lab.h"
+
+static void counts_and_restores(enum hook_side side)
+{
+	pid_t pid = lab_start("caller", NULL);
+	struct lab_probe probe;
+
+	CHECK_EQ(lab_attach(pid, "victim_work", side, &probe), 0);
+	CHECK(!lab_text_restored(pid, &probe));
+	CHECK(lab_hits_grow(&probe, 1000));
+	CHECK_EQ(lab_detach(&probe), 0);
+	CHECK(lab_text_restored(pid, &probe));
+	lab_end(pid);
+}
+
+static void entry_probe_counts_and_restores(void)
+{
+	counts_and_restores(HOOK_ENTRY);
+}
+
+static void return_probe_counts_and_restores(void)
+{
+	counts_and_restores(HOOK_RETURN);
+}
+
+static void attaches_again_and_again(void)
+{
+	pid_t pid = lab_start("caller", NULL);
+
+	for (int i = 0; i < 30; i++) {
+		struct lab_probe probe;
+		int error =
+			lab_attach(pid, "victim_work", i & 1 ? HOOK_RETURN : HOOK_ENTRY, &probe);
+
+		CHECK_EQ(error, 0);
+		if (error)
+			break;
+		CHECK(lab_hits_grow(&probe, 0));
+		CHECK_EQ(lab_detach(&probe), 0);
+		CHECK(lab_text_restored(pid, &probe));
+	}
+	lab_end(pid);
+}
+
+/* Attaches, does signal the victim, and says how it ended. */
+static int ends_while_attached(const char *mode, int signals)
+{
+	pid_t pid = lab_start("odd", mode);
+	struct lab_probe probe;
+	int status, error = lab_attach(pid, "victim_work", HOOK_ENTRY, &probe);
+
+	CHECK_EQ(error, 0);
+	if (error) {
+		kill(pid, SIGKILL);
+		return lab_wait(pid, 1000);
+	}
+	CHECK(lab_hits_grow(&probe, 100));
+	for (int i = 0; i < signals; i++) {
+		u64 hits = lab_hits(&probe);
+
+		kill(pid, SIGUSR1);
+		if (i + 1 < signals)
+			CHECK(lab_hits_grow(&probe, hits + 10));
+	}
+	status = lab_wait(pid, 3000);
+	if (status < 0) {
+		kill(pid, SIGKILL);
+		lab_wait(pid, 1000);
+	}
+	target_close(probe.target);
+	return status;
+}
+
+static void program_under_mdwe_works(void)
+{
+	pid_t pid = lab_start("odd", "mdwe");
+	struct lab_probe probe;
+
+	if (lab_wait(pid, 0) == 77)
+		SKIP("this kernel has no PR_SET_MDWE");
+	CHECK_EQ(lab_attach(pid, "victim_work", HOOK_ENTRY, &probe), 0);
+	CHECK(lab_hits_grow(&probe, 100));
+	CHECK_EQ(lab_detach(&probe), 0);
+	CHECK(lab_text_restored(pid, &probe));
+	lab_end(pid);
+}
+
+static void program_that_closes_everything_cannot_reach_us(void)
+{
+	CHECK_EQ(ends_while_attached("closer", 1), 0);
+}
+
+static void program_outlives_its_main_thread(void)
+{
+	CHECK_EQ(ends_while_attached("exits", 2), 0);
+}
+
+static void program_blocks_its_signals(void)
+{
+	CHECK_EQ(ends_while_attached("masked", 1), 0);
+}
+
+static void program_becomes_another(void)
+{
+	CHECK_EQ(ends_while_attached("execs", 1), 0);
+}
+
+static void program_forks(void)
+{
+	CHECK_EQ(ends_while_attached("forks", 1), 0);
+}
+
+static void handler_interrupts_probed_function(void)
+{
+	CHECK_EQ(ends_while_attached("handler", 1), 0);
+}
+
+/* The largest uid among the threads of a process. */
+static u32 largest_uid(pid_t pid)
+{
+	const struct dirent *entry;
+	char path[320], line[128];
+	u32 largest = 0, least = ~0u;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	while (tasks && (entry = readdir(tasks))) {
+		FILE *status;
+		u32 uid;
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/status", pid, entry->d_name);
+		status = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+		while (status && fgets(line, sizeof(line), status)) {
+			if (sscanf(line, "Uid: %u", &uid) == 1) {
+				largest = MAX(largest, uid);
+				least = MIN(least, uid);
+			}
+		}
+		if (status)
+			fclose(status);
+	}
+	if (tasks)
+		closedir(tasks);
+	return least == largest ? largest : 0;
+}
+
+static void agent_follows_the_identity(void)
+{
+	pid_t pid;
+	struct lab_probe probe;
+
+	if (geteuid())
+		SKIP("needs root");
+	pid = lab_start("odd", "drops");
+	CHECK_EQ(lab_attach(pid, "victim_work", HOOK_ENTRY, &probe), 0);
+	CHECK(lab_hits_grow(&probe, 10));
+	kill(pid, SIGUSR1);
+	for (int i = 0; i < 500 && largest_uid(pid) != 65534; i++)
+		lab_sleep_ms(5);
+	CHECK_EQ(largest_uid(pid), 65534); /* every thread, ours too */
+	CHECK(lab_hits_grow(&probe, lab_hits(&probe) + 100));
+	CHECK_EQ(lab_detach(&probe), 0);
+	CHECK(lab_text_restored(pid, &probe));
+	lab_end(pid);
+}
+
+static void killed_loader_leaves_nothing_behind(enum hook_side side)
+{
+	pid_t pid = lab_start("caller", NULL), loader;
+	struct lab_probe *probe = mmap(NULL, sizeof(*probe), PROT_READ | PROT_WRITE,
+				       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	u64 killed_at;
+
+	loader = fork();
+	if (loader == 0) {
+		lab_attach(pid, "victim_work", side, probe);
+		for (;;)
+			pause();
+	}
+	lab_sleep_ms(500);
+	CHECK(probe->address && !lab_text_restored(pid, probe));
+	killed_at = stop_now();
+	kill(loader, SIGKILL);
+	waitpid(loader, NULL, 0);
+	while (!lab_text_restored(pid, probe) && stop_now() - killed_at < 3000000000ull)
+		lab_sleep_ms(1);
+	CHECK(lab_text_restored(pid, probe));
+	printf("# restored %.1f ms after the loader's death\n",
+	       (double)(stop_now() - killed_at) / 1e6);
+	CHECK(stop_now() - killed_at < 1000000000ull);
+	CHECK(lab_agent_left(pid, 1));
+	/* And somebody else may come. */
+	CHECK_EQ(lab_attach(pid, "victim_work", side, probe), 0);
+	CHECK(lab_hits_grow(probe, 100));
+	CHECK_EQ(lab_detach(probe), 0);
+	lab_end(pid);
+}
+
+static void killed_loader_of_entry_probe(void)
+{
+	killed_loader_leaves_nothing_behind(HOOK_ENTRY);
+}
+
+static void killed_loader_of_return_probe(void)
+{
+	killed_loader_leaves_nothing_behind(HOOK_RETURN);
+}
+
+static void killed_target_is_noticed(void)
+{
+	pid_t pid = lab_start("caller", NULL);
+	struct lab_probe probe;
+
+	CHECK_EQ(lab_attach(pid, "victim_work", HOOK_ENTRY, &probe), 0);
+	CHECK(lab_hits_grow(&probe, 100));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	CHECK_EQ(lab_detach(&probe), -ESRCH);
+}
+
+/* The agent's own stopper: the loader answers no request to stop. */
+static void prologue_is_restored_without_a_loader(void)
+{
+	pid_t pid = lab_start("odd", "handler");
+	struct lab_probe probe;
+
+	for (int i = 0; i < 5; i++) {
+		int error = lab_attach(pid, "victim_work", HOOK_ENTRY, &probe);
+
+		CHECK_EQ(error, 0);
+		if (error)
+			break;
+		CHECK(lab_hits_grow(&probe, 1000));
+		target_close(probe.target); /* with the link open */
+		CHECK(lab_agent_left(pid, 1));
+		CHECK(lab_text_restored(pid, &probe));
+	}
+	lab_end(pid);
+}
+
+int main(void)
+{
+	RUN(entry_probe_counts_and_restores);
+	RUN(return_probe_counts_and_restores);
+	RUN(attaches_again_and_again);
+	RUN(program_under_mdwe_works);
+	RUN(program_that_closes_everything_cannot_reach_us);
+	RUN(program_outlives_its_main_thread);
+	RUN(program_blocks_its_signals);
+	RUN(program_becomes_another);
+	RUN(program_forks);
+	RUN(handler_interrupts_probed_function);
+	RUN(agent_follows_the_identity);
+	RUN(killed_loader_of_entry_probe);
+	RUN(killed_loader_of_return_probe);
+	RUN(killed_target_is_noticed);
+	RUN(prologue_is_restored_without_a_loader);
+	return test_done();
+}
