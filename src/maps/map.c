@@ -228,13 +228,13 @@ int map_open(int fd, int event_fd, struct map **ret_map)
 	error = make_view(fd, ops, &copy, &map);
 	if (error)
 		return error;
+	map->fd = fd;
+	map->event_fd = event_fd;
 	error = ops->open ? ops->open(map) : 0;
 	if (error) {
 		free_view(map);
 		return error;
 	}
-	map->fd = fd;
-	map->event_fd = event_fd;
 	*ret_map = map;
 	return 0;
 }

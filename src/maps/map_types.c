@@ -4,6 +4,9 @@
 static const struct map_ops *const map_types[] = {
 	[BPF_MAP_TYPE_HASH] = &hash_ops,
 	[BPF_MAP_TYPE_ARRAY] = &array_ops,
+	[BPF_MAP_TYPE_PERCPU_HASH] = &percpu_hash_ops,
+	[BPF_MAP_TYPE_PERCPU_ARRAY] = &percpu_array_ops,
+	[BPF_MAP_TYPE_RINGBUF] = &ringbuf_ops,
 };
 
 const struct map_ops *map_ops_of(u32 type)

@@ -19,6 +19,8 @@ bool shared_lock_owner_gone(u64 owner)
 {
 	u32 participant = (u32)(owner >> 32);
 
+	if (participant == PARTICIPANT_NONE)
+		return false;
 	if (participant == participant_self())
 		return sys_tgkill(sys_getpid(), (int)(u32)owner, 0) == -ESRCH;
 	return !participant_alive(participant);

@@ -15,7 +15,7 @@
  *   acquire: CAS 0 -> owner, acquire; take-over: CAS dead owner -> owner, acquire (of several waiters one wins)
  *   release: store 0, release
  *
- * A process that never joined (participant.h) is known by its threads alone and cannot be judged by others; the child of a
+ * A process that never joined (participant.h) is known by its threads alone and is never judged; the child of a
  * fork of a participant gets -EBUSY until it joins.
  */
 #ifndef INLAY_SYNC_SHARED_LOCK_H
