@@ -79,11 +79,15 @@ static u64 slot_of(const struct entry *entry)
 	return __atomic_load_n(&entry->slot, __ATOMIC_RELAXED);
 }
 
+/* A handler may lower top below us meanwhile: it is set to what was checked, too high at worst, never decremented. */
 static void lower_top(struct shadow *shadow)
 {
-	while (shadow->top && !slot_of(&shadow->entries[shadow->top - 1])) {
-		shadow->top--;
-		cpu_compiler_barrier();
+	for (;;) {
+		u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
+
+		if (!top || slot_of(&shadow->entries[top - 1]))
+			return;
+		__atomic_store_n(&shadow->top, top - 1, __ATOMIC_RELAXED);
 	}
 }
 
@@ -161,13 +165,13 @@ static bool collect(struct shadow *shadow)
 /* The frame that hooked this slot before has gone without returning, when the slot holds something else now. */
 static void drop_overwritten(struct shadow *shadow, const u64 *slot)
 {
-	while (shadow->top) {
-		struct entry *entry = &shadow->entries[shadow->top - 1];
+	for (;;) {
+		u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
+		struct entry *entry = &shadow->entries[top - 1];
 
-		if (slot_of(entry) != ptr_to_u64(slot) || entry->landing == *slot)
+		if (!top || slot_of(entry) != ptr_to_u64(slot) || entry->landing == *slot)
 			return;
-		entry->slot = 0;
-		cpu_compiler_barrier();
+		__atomic_store_n(&entry->slot, 0, __ATOMIC_RELAXED);
 		lower_top(shadow);
 	}
 }
@@ -178,7 +182,7 @@ static bool put(struct shadow *shadow, const u64 *slot, u64 landing)
 	u32 at;
 
 	do {
-		at = shadow->top;
+		at = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
 		if (unlikely(at >= SHADOW_ENTRIES)) {
 			if (!collect(shadow))
 				return false;
