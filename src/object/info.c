@@ -255,7 +255,7 @@ long info_command(struct command *command)
 	int error = objects_get_any((int)command->attr.info.bpf_fd, &object);
 
 	if (error)
-		return error;
+		return error == -EBADF ? -EBADFD : error;
 	error = give[object->kind](command, object);
 	objects_put(object);
 	return error;

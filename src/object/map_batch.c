@@ -155,7 +155,11 @@ static int run_loop(struct command *command, struct map *map, int (*loop)(struct
 	struct batch batch;
 	int error;
 
-	if (command->attr.batch.elem_flags || command->attr.batch.flags)
+	if (command->attr.batch.elem_flags)
+		return -EINVAL;
+	/* As the kernel's: only its hash tables look. */
+	if (command->attr.batch.flags && (loop == lookup_all || loop == take_all) &&
+	    map_is_hash(map->spec.type))
 		return -EINVAL;
 	if (!command->attr.batch.count)
 		return 0;
