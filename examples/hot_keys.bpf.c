@@ -2,14 +2,12 @@
 /* Which keys of a redis-server are asked for most: lookupKey(redisDb *db, robj *key, int flags). */
 #include "probe.bpf.h"
 
-struct key_name {
-	char text[32];
-};
+#define NAME_SIZE 32
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1 << 17);
-	__type(key, struct key_name);
+	__type(key, char[NAME_SIZE]);
 	__type(value, __u64);
 } hot_keys SEC(".maps");
 
@@ -22,21 +20,21 @@ struct robj {
 IN_EXECUTABLE("lookupKey")
 int count_key(struct pt_regs *ctx)
 {
-	struct key_name name = {};
+	char name[NAME_SIZE] = {};
 	struct robj key;
 	__u64 one = 1;
 	__u64 *count;
 
 	if (bpf_probe_read_user(&key, sizeof(key), (void *)PT_REGS_PARM2(ctx)))
 		return 0;
-	if (bpf_probe_read_user_str(name.text, sizeof(name.text), key.ptr) < 0)
+	if (bpf_probe_read_user_str(name, sizeof(name), key.ptr) < 0)
 		return 0;
-	count = bpf_map_lookup_elem(&hot_keys, &name);
-	if (!count && !bpf_map_update_elem(&hot_keys, &name, &one, BPF_NOEXIST))
+	count = bpf_map_lookup_elem(&hot_keys, name);
+	if (!count && !bpf_map_update_elem(&hot_keys, name, &one, BPF_NOEXIST))
 		return 0;
 	/* Another thread may have put it there in the meantime. */
 	if (!count)
-		count = bpf_map_lookup_elem(&hot_keys, &name);
+		count = bpf_map_lookup_elem(&hot_keys, name);
 	if (count)
 		__sync_fetch_and_add(count, 1);
 	return 0;

@@ -2,9 +2,7 @@
 /* What sizes a program asks malloc for, as a histogram for each thread name. */
 #include "probe.bpf.h"
 
-struct thread_name {
-	char text[16];
-};
+#define NAME_SIZE 16
 
 struct histogram {
 	__u32 slots[32];
@@ -13,7 +11,7 @@ struct histogram {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
-	__type(key, struct thread_name);
+	__type(key, char[NAME_SIZE]);
 	__type(value, struct histogram);
 } malloc_sizes SEC(".maps");
 
@@ -23,12 +21,12 @@ SEC("uprobe/libc:malloc")
 int BPF_KPROBE(malloc_begins, unsigned long size)
 {
 	struct histogram *histogram;
-	struct thread_name name;
+	char name[NAME_SIZE];
 	__u32 slot = log2_slot(size);
 
-	bpf_get_current_comm(&name, sizeof(name));
-	bpf_map_update_elem(&malloc_sizes, &name, &empty, BPF_NOEXIST);
-	histogram = bpf_map_lookup_elem(&malloc_sizes, &name);
+	bpf_get_current_comm(name, sizeof(name));
+	bpf_map_update_elem(&malloc_sizes, name, &empty, BPF_NOEXIST);
+	histogram = bpf_map_lookup_elem(&malloc_sizes, name);
 	if (histogram && slot < 32)
 		__sync_fetch_and_add(&histogram->slots[slot], 1);
 	return 0;

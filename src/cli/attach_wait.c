@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "helpers/helpers.h"
+#include "maps/ringbuf.h"
+#include "object/object.h"
 
 #define PRINTK_RING_SIZE (1u << 20)
 
@@ -192,7 +194,12 @@ int printk_map_fd(const struct printk *printk)
 
 void printk_drain(struct printk *printk)
 {
+	struct map *map = object_map_view(printk->map_fd);
+
 	ring_buffer__consume(printk->ring);
+	/* Behind a record whose writer was killed there may be more. */
+	if (map && ringbuf_reap(map))
+		ring_buffer__consume(printk->ring);
 	fflush(printk->out);
 }
 

@@ -89,7 +89,7 @@ static int parse_number(const char *text, double min, double max, double *ret_nu
 											   : 0;
 }
 
-static int parse_option(int option, struct options *options)
+static int parse_option(int option, const char *word, struct options *options)
 {
 	double number;
 
@@ -110,9 +110,9 @@ static int parse_option(int option, struct options *options)
 		options->json = true;
 		return CLI_OK;
 	case ':':
-		return cli_usage(&cmd_attach, "an option lacks its value");
+		return cli_usage(&cmd_attach, "option '%s' lacks its value", word);
 	default:
-		return cli_usage(&cmd_attach, "unknown option");
+		return cli_usage(&cmd_attach, "there is no option '%s'", word);
 	}
 }
 
@@ -129,7 +129,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 
 	*options = (struct options){.seconds = -1};
 	while ((option = getopt_long(argc, argv, ":p:c:d:j", names, NULL)) != -1) {
-		int status = parse_option(option, options);
+		int status = parse_option(option, argv[optind - 1], options);
 
 		if (status)
 			return status;
@@ -295,7 +295,8 @@ static void report_counts(struct attach *attach)
 	if (attach->count == 1)
 		attach->rows[0].hits = stats.hits;
 	for (u32 i = 0; i < attach->count; i++)
-		fprintf(stderr, "%s: %llu hits\n", bpf_program__name(attach->rows[i].program),
+		fprintf(stderr, "%s: %s%llu hits\n", bpf_program__name(attach->rows[i].program),
+			stats.exited ? "at least " : "",
 			(unsigned long long)attach->rows[i].hits);
 	fprintf(stderr, "%llu missed\n", (unsigned long long)stats.missed);
 	if (ring && ring->shared->dropped)
