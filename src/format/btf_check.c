@@ -212,7 +212,7 @@ static const char *int_problem(const struct btf_type *type)
 		return "nr_bits exceeds 128";
 	if ((bits + 7) / 8 > type->size)
 		return "nr_bits exceeds type_size";
-	if (encoding & (encoding - 1))
+	if ((encoding & (encoding - 1)) || encoding > BTF_INT_BOOL)
 		return "Unsupported encoding";
 	return NULL;
 }
@@ -453,23 +453,128 @@ static int walk_members(const struct btf *btf, u32 id, u8 *marks, int depth)
 	return error;
 }
 
+/* Variables, sections and tags are named by id but are no types of anything. */
+static bool is_value_type(const struct btf *btf, u32 id)
+{
+	u32 kind = kind_of(btf, id);
+
+	return id <= btf->type_cnt && kind != BTF_KIND_VAR && kind != BTF_KIND_DATASEC &&
+	       kind != BTF_KIND_DECL_TAG;
+}
+
+/* An integer that fills its bytes. */
+static bool is_regular_int(const struct btf_type *type)
+{
+	u32 data = *(const u32 *)(type + 1);
+
+	return !BTF_INT_OFFSET(data) && BTF_INT_BITS(data) == type->size * 8;
+}
+
+static const char *member_problem(const struct btf *btf, const struct btf_type *type,
+				  const struct btf_member *member)
+{
+	bool kflag = BTF_INFO_KFLAG(type->info);
+	u32 offset = kflag ? BTF_MEMBER_BIT_OFFSET(member->offset) : member->offset;
+	u32 width = kflag ? BTF_MEMBER_BITFIELD_SIZE(member->offset) : 0;
+	s64 size = is_value_type(btf, member->type) ? btf_size_of(btf, member->type) : -EINVAL;
+	const struct btf_type *below;
+	u64 bits = width;
+
+	if (size < 0)
+		return "Invalid member";
+	below = btf_type_at(btf, btf_skip_modifiers(btf, member->type));
+	switch (BTF_INFO_KIND(below->info)) {
+	case BTF_KIND_INT:
+		if (!width)
+			bits = BTF_INT_BITS(*(const u32 *)(below + 1));
+		if (width && (!is_regular_int(below) || width > (u64)size * 8))
+			return "Invalid member bitfield_size";
+		if (!width && is_regular_int(below) && offset % 8)
+			return "Member is not byte aligned";
+		break;
+	case BTF_KIND_ENUM:
+	case BTF_KIND_ENUM64:
+		if (!width)
+			bits = (u64)size * 8;
+		if (width > (u64)size * 8)
+			return "Invalid member bitfield_size";
+		if (!width && offset % 8)
+			return "Member is not byte aligned";
+		break;
+	default:
+		bits = (u64)size * 8;
+		if (width)
+			return "Invalid member bitfield_size";
+		if (offset % 8)
+			return "Member is not byte aligned";
+		break;
+	}
+	return (offset + bits + 7) / 8 > type->size ? "Member exceeds struct_size" : NULL;
+}
+
 static const char *struct_problem(const struct btf *btf, const struct btf_type *type)
 {
 	const struct btf_member *members = (const void *)(type + 1);
+	const char *problem = NULL;
 
-	for (u32 i = 0; i < BTF_INFO_VLEN(type->info); i++) {
-		bool packed =
-			BTF_INFO_KFLAG(type->info) && BTF_MEMBER_BITFIELD_SIZE(members[i].offset);
-		u32 bits = BTF_INFO_KFLAG(type->info) ? BTF_MEMBER_BIT_OFFSET(members[i].offset)
-						      : members[i].offset;
-		s64 size = members[i].type <= btf->type_cnt ? btf_size_of(btf, members[i].type)
-							    : -EINVAL;
+	for (u32 i = 0; i < BTF_INFO_VLEN(type->info) && !problem; i++)
+		problem = member_problem(btf, type, &members[i]);
+	return problem;
+}
 
-		if (size < 0)
-			return "Invalid member";
-		if (!packed && !(bits & 7) && (u64)bits / 8 + (u64)size > type->size &&
-		    kind_of(btf, btf_skip_modifiers(btf, members[i].type)) != BTF_KIND_INT)
-			return "Member exceeds struct_size";
+static const char *array_problem(const struct btf *btf, const struct btf_type *type, u32 id)
+{
+	const struct btf_array *array = (const void *)(type + 1);
+	const struct btf_type *index = btf_type_at(btf, btf_skip_modifiers(btf, array->index_type));
+	const struct btf_type *element = btf_type_at(btf, btf_skip_modifiers(btf, array->type));
+
+	if (!is_value_type(btf, array->index_type) || !index ||
+	    BTF_INFO_KIND(index->info) != BTF_KIND_INT || !is_regular_int(index))
+		return "Invalid index";
+	if (!is_value_type(btf, array->type) || !element || contains(btf, array->type, id, 0) ||
+	    btf_size_of(btf, id) < 0)
+		return "Invalid elem";
+	if (BTF_INFO_KIND(element->info) == BTF_KIND_INT && !is_regular_int(element))
+		return "Invalid array of int";
+	return NULL;
+}
+
+static const char *tag_problem(const struct btf *btf, const struct btf_type *type)
+{
+	const struct btf_type *target = btf_type_at(btf, type->type);
+	s32 component = *(const s32 *)(type + 1);
+	u32 count = 0;
+
+	switch (target ? BTF_INFO_KIND(target->info) : BTF_KIND_UNKN) {
+	case BTF_KIND_STRUCT:
+	case BTF_KIND_UNION:
+		count = BTF_INFO_VLEN(target->info);
+		break;
+	case BTF_KIND_FUNC:
+		if (kind_of(btf, target->type) == BTF_KIND_FUNC_PROTO)
+			count = BTF_INFO_VLEN(btf->types[target->type]->info);
+		break;
+	case BTF_KIND_VAR:
+	case BTF_KIND_TYPEDEF:
+		break;
+	default:
+		return "Invalid type";
+	}
+	return component >= 0 && (u32)component >= count ? "Invalid component_idx" : NULL;
+}
+
+/* The arguments of a function have names; those of a prototype alone need none. */
+static const char *func_problem(const struct btf *btf, const struct btf_type *type)
+{
+	const struct btf_type *proto = btf_type_at(btf, type->type);
+	const struct btf_param *params;
+
+	if (!proto || BTF_INFO_KIND(proto->info) != BTF_KIND_FUNC_PROTO)
+		return "Invalid type_id";
+	params = (const void *)(proto + 1);
+	for (u32 i = 0; i < BTF_INFO_VLEN(proto->info); i++) {
+		if (!params[i].name_off && params[i].type)
+			return "Invalid arg";
 	}
 	return NULL;
 }
@@ -479,7 +584,9 @@ static const char *proto_problem(const struct btf *btf, const struct btf_type *t
 	const struct btf_param *params = (const void *)(type + 1);
 	u32 count = BTF_INFO_VLEN(type->info);
 
-	if (type->type > btf->type_cnt)
+	if (type->type &&
+	    (!is_value_type(btf, type->type) ||
+	     (btf_skip_modifiers(btf, type->type) && btf_size_of(btf, type->type) < 0)))
 		return "Invalid return type";
 	for (u32 i = 0; i < count; i++) {
 		if (params[i].type > btf->type_cnt || params[i].name_off >= btf->strings_len)
@@ -489,7 +596,9 @@ static const char *proto_problem(const struct btf *btf, const struct btf_type *t
 				return "Invalid arg";
 			continue;
 		}
-		if (btf_size_of(btf, params[i].type) < 0)
+		if (params[i].name_off && !is_identifier(btf, params[i].name_off))
+			return "Invalid arg";
+		if (!is_value_type(btf, params[i].type) || btf_size_of(btf, params[i].type) < 0)
 			return "Invalid arg";
 	}
 	return NULL;
@@ -498,22 +607,23 @@ static const char *proto_problem(const struct btf *btf, const struct btf_type *t
 static const char *references_problem(const struct btf *btf, u32 id)
 {
 	const struct btf_type *type = btf->types[id];
-	const struct btf_array *array = (const void *)(type + 1);
 	const struct btf_var_secinfo *vars = (const void *)(type + 1);
 
 	switch (BTF_INFO_KIND(type->info)) {
 	case BTF_KIND_STRUCT:
 	case BTF_KIND_UNION:
 		return struct_problem(btf, type);
+	case BTF_KIND_PTR:
+	case BTF_KIND_TYPEDEF:
+	case BTF_KIND_CONST:
+	case BTF_KIND_VOLATILE:
+	case BTF_KIND_RESTRICT:
+	case BTF_KIND_TYPE_TAG:
+		return is_value_type(btf, type->type) ? NULL : "Invalid type_id";
 	case BTF_KIND_ARRAY:
-		if (array->index_type > btf->type_cnt || array->type > btf->type_cnt ||
-		    kind_of(btf, btf_skip_modifiers(btf, array->index_type)) != BTF_KIND_INT)
-			return "Invalid index";
-		return contains(btf, array->type, id, 0) || btf_size_of(btf, array->type) < 0
-			       ? "Invalid elem"
-			       : NULL;
+		return array_problem(btf, type, id);
 	case BTF_KIND_FUNC:
-		return kind_of(btf, type->type) != BTF_KIND_FUNC_PROTO ? "Invalid type_id" : NULL;
+		return func_problem(btf, type);
 	case BTF_KIND_FUNC_PROTO:
 		return proto_problem(btf, type);
 	case BTF_KIND_VAR:
@@ -529,7 +639,7 @@ static const char *references_problem(const struct btf *btf, u32 id)
 		}
 		return NULL;
 	case BTF_KIND_DECL_TAG:
-		return !btf_type_at(btf, type->type) ? "Invalid type_id" : NULL;
+		return tag_problem(btf, type);
 	default:
 		return NULL;
 	}
