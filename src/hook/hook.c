@@ -22,7 +22,8 @@
 
 /* An attachment gives nothing back to its caller, so it can leave the waiting to a later call. */
 #define GRACE_ATTACH_MS 20
-#define GRACE_DETACH_MS 1000
+
+static int detach_timeout_ms = 1000;
 
 struct hook_link {
 	struct hook_link *next;
@@ -51,6 +52,13 @@ static void lock(void)
 static void unlock(void)
 {
 	__atomic_store_n(&hook_lock, 0, __ATOMIC_RELEASE);
+}
+
+void hook_set_timeout(int milliseconds)
+{
+	lock();
+	detach_timeout_ms = milliseconds;
+	unlock();
 }
 
 static void retire(struct site_image *image)
@@ -319,7 +327,7 @@ int hook_attach_batch(const struct hook_attach *entries, u32 count,
 		link->next = links;
 		links = link;
 	}
-	reap(GRACE_ATTACH_MS);
+	reap(MIN(GRACE_ATTACH_MS, detach_timeout_ms));
 	unlock();
 	if (!err) {
 		*ret_link = link;
@@ -404,7 +412,7 @@ int hook_detach(struct hook_link *link, const struct poke_stopper *stopper)
 	end_change(&change);
 	if (!err) {
 		forget(link);
-		err = reap(GRACE_DETACH_MS);
+		err = reap(detach_timeout_ms);
 		err = err ? err : restored;
 	}
 	unlock();
@@ -416,7 +424,7 @@ int hook_reap(void)
 	int kept = 0;
 
 	lock();
-	reap(GRACE_ATTACH_MS);
+	reap(MIN(GRACE_ATTACH_MS, detach_timeout_ms));
 	for (struct site_image *image = retired; image; image = image->next)
 		kept++;
 	unlock();
@@ -438,7 +446,7 @@ int hook_detach_all(const struct poke_stopper *stopper)
 	while (links && !err)
 		forget(links);
 	if (!err) {
-		err = reap(GRACE_DETACH_MS);
+		err = reap(detach_timeout_ms);
 		err = err ? err : restored;
 	}
 	unlock();

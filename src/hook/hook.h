@@ -49,6 +49,8 @@ int hook_attach_batch(const struct hook_attach *entries, u32 count,
  * written; such a site still jumps to its stub, which does nothing. -ENOMEM: nothing changed, the link lives.
  */
 int hook_detach(struct hook_link *link, const struct poke_stopper *stopper);
+/* How long hook_detach waits for threads that are inside; 1000 until set. */
+void hook_set_timeout(int milliseconds);
 /* Frees what earlier detachments had to keep. Returns how many images are still kept. */
 int hook_reap(void);
 /* Detaches everything of this process (the loader died): all links are dead. Returns as hook_detach. */
