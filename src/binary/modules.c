@@ -150,18 +150,17 @@ static bool is_same_file(int fd, const struct module *module)
 }
 
 /*
- * On overlay and btrfs the device in maps is not the one that stat gives. There the inode, and the
- * first page of file and memory, must agree.
+ * On overlay and btrfs neither device nor inode in maps need be what stat gives. There the first page, with headers and
+ * build-id, must be the same in the file and in memory.
  */
 static bool looks_same(pid_t pid, int fd, const struct module *module)
 {
 	u8 ours[PAGE], theirs[PAGE];
 	char path[64];
-	struct stat st;
-	ssize_t size = -1, got;
+	ssize_t size, got;
 	int memory;
 
-	if (fstat(fd, &st) || st.st_ino != module->public.inode)
+	if (module->public.deleted || module->first_offset)
 		return false;
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	memory = open(path, O_RDONLY | O_CLOEXEC);
@@ -171,6 +170,22 @@ static bool looks_same(pid_t pid, int fd, const struct module *module)
 	close(memory);
 	got = pread(fd, ours, sizeof(ours), 0);
 	return got > 0 && size >= got && !memcmp(ours, theirs, (size_t)got);
+}
+
+/* By its name, in the target's root or in ours: which of the two maps speaks of depends on mount namespaces. */
+static int open_by_path(pid_t pid, const struct module *module)
+{
+	for (int ours = 0; ours < 2; ours++) {
+		int fd = ours ? open(module->public.path, O_RDONLY | O_CLOEXEC)
+			      : modules_open_in_root(pid, module->public.path, O_RDONLY);
+
+		if (fd < 0)
+			continue;
+		if (is_same_file(fd, module) || looks_same(pid, fd, module))
+			return fd;
+		close(fd);
+	}
+	return -ENOENT;
 }
 
 int modules_open(pid_t pid, const struct module *module)
@@ -190,13 +205,7 @@ int modules_open(pid_t pid, const struct module *module)
 		if (fd >= 0)
 			return fd;
 	}
-	fd = modules_open_in_root(pid, module->public.path, O_RDONLY);
-	if (fd < 0)
-		return fd;
-	if (is_same_file(fd, module) || looks_same(pid, fd, module))
-		return fd;
-	close(fd);
-	return -ENOENT;
+	return open_by_path(pid, module);
 }
 
 static void read_interpreter(int fd, u64 base, struct module_headers *headers)
@@ -270,7 +279,14 @@ static int read_module_headers(pid_t pid, const struct module *module,
 	return err;
 }
 
-/* Marks the module that is the executable: the same file, or the same name where devices cannot be compared. */
+static bool is_link_to(const char *link, const char *path)
+{
+	size_t length = strlen(path);
+
+	return !strncmp(link, path, length) && (!link[length] || !strcmp(link + length, DELETED));
+}
+
+/* Marks the module that is the executable: the same file, or the same name where files cannot be compared. */
 static void mark_exe(pid_t pid, struct module *modules, size_t count)
 {
 	char link[64], path[4096] = "";
@@ -283,10 +299,9 @@ static void mark_exe(pid_t pid, struct module *modules, size_t count)
 		for (size_t i = 0; i < count; i++) {
 			struct process_module *public = &modules[i].public;
 
-			if (public->inode != st.st_ino || !public->text_end)
-				continue;
-			if (by_name ? !strncmp(path, public->path, strlen(public->path))
-				    : public->device == st.st_dev) {
+			if (public->text_end &&
+			    (by_name ? is_link_to(path, public->path)
+				     : public->inode == st.st_ino && public->device == st.st_dev)) {
 				public->is_exe = true;
 				return;
 			}

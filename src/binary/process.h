@@ -17,7 +17,7 @@
 struct process;
 
 struct process_module {
-	const char *path;	  /* as the target sees it, without " (deleted)" */
+	const char *path;	  /* as /proc/PID/maps shows it to us, without " (deleted)" */
 	u64 start, end;		  /* of all its mappings */
 	u64 text_start, text_end; /* of its executable ones */
 	u64 bias;		  /* runtime address - the file's virtual address */

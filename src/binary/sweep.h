@@ -19,7 +19,7 @@ struct function_table;
 
 enum sweep_mark {
 	SWEEP_JUMPED = 1, /* target of a direct jump, conditional or not */
-	SWEEP_CALLED = 2, /* target of a direct call */
+	SWEEP_CALLED = 2, /* target of a direct call, or its address is in a relocation */
 };
 
 struct sweep_range {

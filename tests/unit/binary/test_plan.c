@@ -55,8 +55,13 @@ FUNCTION(
 	"push %rax\nmov %edi, %edi\nlea 2f(%rip), %rax\nmovslq (%rax, %rdi, 4), %rdx\nadd %rax, %rdx\njmp *%rdx\n3: ret\n"
 	".pushsection .rodata\n.p2align 2\n2: .long 3b - 2b\n.long 3b - 2b\n.popsection");
 
-extern void *pointer;
-void *pointer;
+/* A computed goto whose label is two bytes into another function's window; the table is relocated data. */
+FUNCTION(entry_label,
+	 "push %rbp\npush %rbx\n.globl label_inside\nlabel_inside: mov %rsp, %rbp\nleave\nret");
+extern const char label_inside[];
+extern const void *pointer, *label_table[1];
+const void *pointer;
+const void *label_table[1] = {label_inside};
 
 static struct binary *binary;
 static struct site_spec spec;
@@ -181,6 +186,7 @@ static void branches_into_the_window_are_found(void)
 	refuse("entry_loop", "loop head at entry");
 	refuse("entry_endbr_loop", "loop head at entry");
 	refuse("entry_table", "jump table entry into the window at +1");
+	refuse("entry_label", "branch into the window at +2");
 	accept("entry_good_table", SITE_PROLOGUE, 10, 3);
 }
 
