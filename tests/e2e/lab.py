@@ -181,9 +181,11 @@ class Attachment:
         wait_for(self._attached, "inlay attach to be attached", seconds)
 
     def _read_errors(self):
-        chunk = self.process.stderr.read()
-        if chunk:
-            self.errors += chunk
+        # Not through the text layer: its read() does not stand descriptors that have nothing yet.
+        try:
+            self.errors += os.read(self.process.stderr.fileno(), 65536).decode(errors="replace")
+        except BlockingIOError:
+            pass
 
     def _attached(self):
         self._read_errors()
