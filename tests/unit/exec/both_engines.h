@@ -12,16 +12,24 @@ enum engine {
 	JIT,
 };
 
+static inline struct bpf_insn make_insn(u8 code, u32 dst, u32 src, s32 off, s32 imm)
+{
+	struct bpf_insn insn = {.code = code, .off = (s16)off, .imm = imm};
+	u8 regs = (u8)(dst | src << 4);
+
+	__builtin_memcpy((u8 *)&insn + 1, &regs, 1);
+	return insn;
+}
+
 /* Instruction makers, in the order of struct bpf_insn. */
-#define INSN(code_, dst, src, off_, imm_)                                                          \
-	((struct bpf_insn){.code = (code_), .dst_reg = (dst), .src_reg = (src), .off = (off_), .imm = (imm_)})
+#define INSN		      make_insn
 #define MOV_IMM(dst, imm)     INSN(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, imm)
 #define MOV_REG(dst, src)     INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
 #define ALU64_IMM(op, dst, i) INSN(BPF_ALU64 | (op) | BPF_K, dst, 0, 0, i)
 #define ALU64_REG(op, dst, s) INSN(BPF_ALU64 | (op) | BPF_X, dst, s, 0, 0)
-#define CALL(id)              INSN(BPF_JMP | BPF_CALL, 0, 0, 0, id)
-#define CALL_SUB(rel)         INSN(BPF_JMP | BPF_CALL, 0, INSN_CALL_SUBPROG, 0, rel)
-#define EXIT                  INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define CALL(id)	      INSN(BPF_JMP | BPF_CALL, 0, 0, 0, id)
+#define CALL_SUB(rel)	      INSN(BPF_JMP | BPF_CALL, 0, INSN_CALL_SUBPROG, 0, rel)
+#define EXIT		      INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
 /* Two slots. */
 #define LD_IMM64(dst, value)                                                                       \
 	INSN(BPF_LD | BPF_IMM | BPF_DW, dst, 0, 0, (s32)(u32)(value)),                             \
@@ -30,8 +38,8 @@ enum engine {
 static const struct exec_env no_env;
 
 /* Returns 0 and r0, or -errno of building or compiling. */
-static inline int run_insns(enum engine engine, const struct exec_env *env, const struct bpf_insn *insns,
-			    u32 count, u64 r1, u64 r2, u64 *ret_r0)
+static inline int run_insns(enum engine engine, const struct exec_env *env,
+			    const struct bpf_insn *insns, u32 count, u64 r1, u64 r2, u64 *ret_r0)
 {
 	struct image_header *image;
 	struct exec_code *code;

@@ -48,14 +48,16 @@ static bool run_one(enum engine engine, char *line, u64 expected)
 {
 	static u8 program[1 << 16], memory[1 << 16];
 	const struct exec_env env = {.helper = only_helper_five};
-	size_t size = unhex(text_of(line, "prog"), program), memory_size = unhex(text_of(line, "mem"), memory);
+	size_t size = unhex(text_of(line, "prog"), program),
+	       memory_size = unhex(text_of(line, "mem"), memory);
 	u64 r0 = ~expected;
 	int err = run_insns(engine, &env, (const struct bpf_insn *)program, (u32)(size / 8),
 			    memory_size ? ptr_to_u64(memory) : 0, memory_size, &r0);
 
 	if (err || r0 != expected)
-		printf("# %.40s %s: error %d, r0 %#llx, want %#llx\n", line, engine == JIT ? "jit" : "interp", err,
-		       (unsigned long long)r0, (unsigned long long)expected);
+		printf("# %.40s %s: error %d, r0 %#llx, want %#llx\n", line,
+		       engine == JIT ? "jit" : "interp", err, (unsigned long long)r0,
+		       (unsigned long long)expected);
 	return !err && r0 == expected;
 }
 
@@ -81,8 +83,8 @@ static void every_program_gives_its_result(void)
 	free(line);
 	fclose(file);
 	for (int cpu = 1; cpu <= CPU_MAX; cpu++) {
-		printf("# cpu v%d: interpreter %d, jit %d of %d\n", cpu, passed[INTERPRETER][cpu], passed[JIT][cpu],
-		       total[cpu]);
+		printf("# cpu v%d: interpreter %d, jit %d of %d\n", cpu, passed[INTERPRETER][cpu],
+		       passed[JIT][cpu], total[cpu]);
 		CHECK(total[cpu] > 0);
 		CHECK_EQ(passed[INTERPRETER][cpu], total[cpu]);
 		CHECK_EQ(passed[JIT][cpu], total[cpu]);
