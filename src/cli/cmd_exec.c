@@ -209,7 +209,7 @@ static int run_on_memory(const struct exec_options *options, const struct image_
 {
 	struct xdp_context context;
 	u8 *copy = map_low(memory);
-	u64 r1 = memory->size ? ptr_to_u64(copy) : 0, r2 = memory->size, r0;
+	u64 r1 = memory->size ? ptr_to_u64(copy) : 0, r2 = memory->size, r0 = 0;
 	int result;
 
 	if (!copy)

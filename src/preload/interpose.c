@@ -5,6 +5,9 @@
  *
  * Everything that is not about our objects goes on to the kernel unchanged, with libc's conventions (-1 and errno).
  */
+/* mmap and mmap64 are two symbols to be defined here, not one function under two names. */
+#undef _FILE_OFFSET_BITS
+
 #include <errno.h>
 #include <stdarg.h>
 #include <sys/types.h>
