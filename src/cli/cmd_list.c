@@ -191,12 +191,14 @@ static int list_file(struct lister *lister, const char *path)
 	return CLI_OK;
 }
 
-static bool is_module_wanted(const struct options *options, const struct process_module *module)
+/* A pattern for the base name or path, or any name that a probe may call the file by ("libc", "exe"). */
+static bool is_module_wanted(const struct options *options, struct process *process,
+			     const struct process_module *module)
 {
-	return !options->module_glob ||
-	       !fnmatch(options->module_glob, base_name(module->path), 0) ||
-	       !fnmatch(options->module_glob, module->path, 0) ||
-	       (module->is_exe && !strcmp(options->module_glob, "exe"));
+	const char *glob = options->module_glob;
+
+	return !glob || !fnmatch(glob, base_name(module->path), 0) ||
+	       !fnmatch(glob, module->path, 0) || process_find_module(process, glob) == module;
 }
 
 /* What stands against attaching to the process at all, or NULL. */
@@ -228,7 +230,7 @@ static int list_modules(struct lister *lister, struct process *process)
 		};
 
 		show_progress(lister, i, count);
-		if (!is_module_wanted(lister->options, &modules[i]))
+		if (!is_module_wanted(lister->options, process, &modules[i]))
 			continue;
 		if (!process_binary(process, &modules[i], &subject.binary))
 			list_subject(lister, &subject);
@@ -385,7 +387,7 @@ const struct cli_verb cmd_list = {
 	.help = "usage: inlay list (-p PID | FILE) [GLOB] [-v] [-a] [--json | --summary]\n"
 		"\n"
 		"Lists the functions of a file, or of every file that a process maps, one MODULE:FUNCTION a line.\n"
-		"GLOB is a pattern of function names, or MODULE:FUNCTION with a pattern for each ('exe' is the program).\n"
+		"GLOB is a pattern of function names, or MODULE:FUNCTION with a pattern for each ('exe' is the program, 'libc' is libc.so.6).\n"
 		"\n"
 		"  -p, --pid PID   the functions of a running process, at the addresses they have there\n"
 		"  -v, --verbose   address, size, how a probe would enter, and if it cannot, why\n"

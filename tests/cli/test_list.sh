@@ -86,6 +86,8 @@ rm "$where/sleeper"
 check process_files_are_listed $?
 "$inlay" list -p "$target" -a 'exe:' | grep -q '^sleeper:0x'
 check deleted_executable_is_listed $?
+"$inlay" list -p "$target" 'libc:malloc' | grep -qx 'libc.so.6:malloc'
+check files_by_their_short_name $?
 base=$(awk '/libc.so.6/ { split($1, a, "-"); print a[1]; exit }' "/proc/$target/maps")
 offset=$(nm -D /lib/x86_64-linux-gnu/libc.so.6 2>/dev/null | awk '$3 ~ /^malloc@@/ { print $1 }')
 if [ -n "$offset" ]; then
