@@ -38,6 +38,9 @@ int inject_check(const struct process *process, pid_t held, const struct problem
 int inject_explain_permission(const struct process *process, int error,
 			      const struct problem *problem);
 
+/* The process's user, and that user's name or "uid N". 0 or -ESRCH. */
+int inject_owner(pid_t pid, uid_t *ret_uid, char *name, size_t size);
+
 /* ---- inject_seccomp.c ---- */
 /* Are the system calls that injection and the agent make allowed by the thread's filters? 0, -EACCES (cannot be read), -EPERM. */
 int inject_seccomp_allows(pid_t tid, long *ret_refused);

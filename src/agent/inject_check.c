@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int problem_set(const struct problem *problem, int error, const char *format, ...)
@@ -48,6 +49,19 @@ static void user_name(uid_t uid, char *to, size_t size)
 		snprintf(to, size, "%s", entry->pw_name);
 	else
 		snprintf(to, size, "uid %u", uid);
+}
+
+int inject_owner(pid_t pid, uid_t *ret_uid, char *name, size_t size)
+{
+	struct stat stat_of_process;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	if (stat(path, &stat_of_process))
+		return -ESRCH;
+	*ret_uid = stat_of_process.st_uid;
+	user_name(*ret_uid, name, size);
+	return 0;
 }
 
 int inject_explain_permission(const struct process *process, int error,

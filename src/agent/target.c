@@ -181,6 +181,19 @@ static int set_up(struct target *target, const struct problem *problem)
 	return error;
 }
 
+/* Why a process cannot be looked at: gone, or somebody else's. */
+static int explain_open(pid_t pid, int error, const struct problem *problem)
+{
+	char owner[64];
+	uid_t uid;
+
+	if ((error != -EACCES && error != -EPERM) ||
+	    inject_owner(pid, &uid, owner, sizeof(owner)) || uid == geteuid())
+		return problem_set(problem, error, "%s", process_problem());
+	return problem_set(problem, -EPERM,
+			   "process %d belongs to %s: run as that user, or as root", pid, owner);
+}
+
 int target_open(pid_t pid, pid_t held, const struct problem *problem, struct target **ret_target)
 {
 	struct target *target = calloc(1, sizeof(*target));
@@ -195,7 +208,7 @@ int target_open(pid_t pid, pid_t held, const struct problem *problem, struct tar
 	target->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	error = process_open(pid, &target->process);
 	if (error)
-		problem_set(problem, error, "%s", process_problem());
+		error = explain_open(pid, error, problem);
 	else
 		error = target->fd = inject_session(target->process, held, problem);
 	if (error >= 0)

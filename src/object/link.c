@@ -15,6 +15,7 @@
 #include "base/sys.h"
 #include "object/command.h"
 #include "object/object.h"
+#include "object/registry.h"
 
 #define UPROBES_MAX (1u << 20)
 
@@ -25,6 +26,11 @@ static char problem[512];
 void object_set_link_backend(const struct link_backend *new_backend)
 {
 	backend = new_backend;
+}
+
+int object_registry_fd(void)
+{
+	return registry_fd();
 }
 
 const char *object_link_problem(void)
