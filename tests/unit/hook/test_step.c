@@ -54,7 +54,7 @@ void worker_loop(int (*function)(int, int));
 extern const char worker_end[];
 __asm__(".text\n.balign 16\nstepped_nop:\n.byte 0x0f, 0x1f, 0x44, 0x00, 0x00\n"
 	"lea (%rdi,%rsi,2), %eax\nret\n"
-	"worker_loop:\npush %rbx\nmov %rdi, %rbx\n"
+	"worker_loop:\npush %rbx\nmov %rdi, %rbx\npcmpeqd %xmm0, %xmm0\nmovdqa %xmm0, %xmm15\nfldpi\n"
 	"1: int3\nmov $3, %edi\nmov $4, %esi\ncall *%rbx\n"
 	"worker_end: int3\njmp 1b\n");
 
@@ -175,6 +175,22 @@ static int wait_worker(void)
 	if (waitpid(shared->worker, &status, __WALL) < 0 || !WIFSTOPPED(status))
 		return -1;
 	return WSTOPSIG(status);
+}
+
+/* Vector and x87 registers are the function's: nothing that a probe adds may change one, however briefly. */
+static void check_vectors(void)
+{
+	static struct user_fpregs_struct first;
+	static bool known;
+	struct user_fpregs_struct now = {0};
+
+	CHECK_EQ(ptrace(PTRACE_GETFPREGS, shared->worker, 0, &now), 0);
+	if (!known)
+		first = now;
+	known = true;
+	CHECK(!memcmp(now.xmm_space, first.xmm_space, sizeof(now.xmm_space)));
+	CHECK(!memcmp(now.st_space, first.st_space, sizeof(now.st_space)));
+	CHECK(now.mxcsr == first.mxcsr && now.cwd == first.cwd && now.ftw == first.ftw);
 }
 
 static struct user_regs_struct registers(void)
@@ -314,6 +330,7 @@ static bool try_boundary(const struct scenario *scenario, u32 steps)
 	inside = step(steps);
 	rip = registers().rip;
 	code = code_at(rip);
+	check_vectors();
 	scenario->meanwhile();
 	CHECK_EQ(command(SPOIL), REGION_BYTES / 16);
 	/* The worker's next instruction is still there, if it was not moved away from it and did not stand on the site. */
