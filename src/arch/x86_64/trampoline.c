@@ -146,39 +146,47 @@ static u16 emit_swappable_jump(struct codebuf *buf, u32 start)
 	return (u16)(at - start);
 }
 
-/* The reader is in r11 and not NULL: mark the thread inside. */
-static void emit_enter(struct codebuf *buf)
-{
-	u32 nested, marked;
+/*
+ * Marking the thread inside and outside, reader in r11. The common path falls through: a taken branch a hit is worth saving.
+ * The nested ones are emitted behind the stub's other code and come back.
+ */
+struct mark_paths {
+	u32 enter_nested, leave_nested; /* marks of the branches to them */
+	u64 entered, left;		/* where they come back to */
+};
 
+static void emit_enter(struct codebuf *buf, struct mark_paths *paths)
+{
 	emit_compare(buf, X86_R11, READER_NEST, 0);
-	nested = asm_skip_if(buf, X86_CC_NE);
+	paths->enter_nested = emit_far_if(buf, X86_CC_NE);
 	asm_store_imm(buf, 8, X86_R11, READER_NEST, 1);
 	asm_store(buf, 8, X86_R11, READER_SP, X86_RSP);
-	marked = asm_skip(buf);
-	asm_land(buf, nested);
-	emit_increment(buf, X86_R11, READER_NEST);
-	asm_land(buf, marked);
+	paths->entered = codebuf_pc(buf);
 }
 
-/* Marks it outside and restores r11. A mark that the stale judge took away meanwhile stays away. */
-static void emit_leave(struct codebuf *buf, s64 tls_offset)
+/* Marks it outside and restores r11. */
+static void emit_leave(struct codebuf *buf, s64 tls_offset, struct mark_paths *paths)
 {
-	u32 nested, out, gone;
-
 	emit_load_reader(buf, tls_offset);
 	emit_compare(buf, X86_R11, READER_NEST, 1);
-	nested = asm_skip_if(buf, X86_CC_NE);
+	paths->leave_nested = emit_far_if(buf, X86_CC_NE);
 	asm_store_imm(buf, 8, X86_R11, READER_SP, 0);
 	emit_increment(buf, X86_R11, READER_GENERATION);
 	asm_store_imm(buf, 8, X86_R11, READER_NEST, 0);
-	out = asm_skip(buf);
-	asm_land(buf, nested);
-	gone = asm_skip_if(buf, X86_CC_B);
-	emit_decrement(buf, X86_R11, READER_NEST);
-	asm_land(buf, gone);
-	asm_land(buf, out);
+	paths->left = codebuf_pc(buf);
 	asm_pop(buf, X86_R11);
+}
+
+/* A mark that is gone already (cleared as stale) stays away. */
+static void emit_nested(struct codebuf *buf, const struct mark_paths *paths)
+{
+	land_far(buf, paths->enter_nested);
+	emit_increment(buf, X86_R11, READER_NEST);
+	asm_jump(buf, paths->entered);
+	land_far(buf, paths->leave_nested);
+	asm_jcc(buf, X86_CC_B, paths->left);
+	emit_decrement(buf, X86_R11, READER_NEST);
+	asm_jump(buf, paths->left);
 }
 
 /* The thread's first hit: make its record. Ends with flags of `test r11, r11`. */
@@ -194,6 +202,7 @@ static void emit_slow_path(struct codebuf *buf, u64 reader_self)
 static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 {
 	u32 start = buf->size, slow;
+	struct mark_paths paths;
 	u64 marked;
 	int err = 0;
 
@@ -202,10 +211,10 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 	asm_test(buf, 8, X86_R11, X86_R11);
 	slow = emit_far_if(buf, X86_CC_E);
 	marked = codebuf_pc(buf);
-	emit_enter(buf);
+	emit_enter(buf, &paths);
 	spec->ret_branch = emit_swappable_jump(buf, start);
 	spec->ret_leave = spec->ret_idle = (u16)(buf->size - start);
-	emit_leave(buf, spec->tls_offset);
+	emit_leave(buf, spec->tls_offset, &paths);
 	spec->ret_displaced = (u16)(buf->size - start);
 	if (spec->displaced)
 		err = x86_64_relocate_copy(buf, spec->displaced);
@@ -215,6 +224,7 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 	asm_jcc(buf, X86_CC_NE, marked);
 	asm_pop(buf, X86_R11); /* no record to be had: the function runs unprobed */
 	asm_jump(buf, buf->exec + start + spec->ret_displaced);
+	emit_nested(buf, &paths);
 	spec->ret_size = (u16)(buf->size - start);
 	return err ? err : buf->error;
 }
@@ -252,6 +262,7 @@ static int emit_return_stub(struct codebuf *buf, struct stub_spec *spec)
 		.return_lookup = spec->return_lookup,
 	};
 	u32 start = buf->size, slow;
+	struct mark_paths paths;
 	u64 marked;
 
 	asm_lea(buf, X86_RSP, X86_RSP, -8);
@@ -260,10 +271,10 @@ static int emit_return_stub(struct codebuf *buf, struct stub_spec *spec)
 	asm_test(buf, 8, X86_R11, X86_R11);
 	slow = emit_far_if(buf, X86_CC_E);
 	marked = codebuf_pc(buf);
-	emit_enter(buf);
+	emit_enter(buf, &paths);
 	spec->ret_branch = emit_swappable_jump(buf, start);
 	spec->ret_leave = (u16)(buf->size - start);
-	emit_leave(buf, spec->tls_offset);
+	emit_leave(buf, spec->tls_offset, &paths);
 	emit_jump_popped(buf);
 	/* Functions hooked before the last program went still come back here: without programs, to where they would go. */
 	land_far(buf, start + spec->ret_branch + 5);
@@ -274,6 +285,7 @@ static int emit_return_stub(struct codebuf *buf, struct stub_spec *spec)
 	emit_slow_path(buf, spec->slow_path);
 	asm_jcc(buf, X86_CC_NE, marked);
 	emit_bare_return(buf, spec->return_lookup);
+	emit_nested(buf, &paths);
 	spec->ret_size = (u16)(buf->size - start);
 	return buf->error;
 }
