@@ -37,25 +37,35 @@ static inline struct bpf_insn make_insn(u8 code, u32 dst, u32 src, s32 off, s32 
 
 static const struct exec_env no_env;
 
+/* Returns 0 and r0, or -errno of compiling. */
+static inline int run_image(enum engine engine, const struct exec_env *env,
+			    const struct image_header *image, u64 r1, u64 r2, u64 *ret_r0)
+{
+	struct exec_code *code;
+	int err = 0;
+
+	if (engine == INTERPRETER) {
+		*ret_r0 = exec_interpret(image, env, r1, r2);
+		return 0;
+	}
+	err = exec_compile(image, env, 0, false, &code);
+	if (err)
+		return err;
+	*ret_r0 = code->entry(r1, r2);
+	exec_free(code);
+	return 0;
+}
+
 /* Returns 0 and r0, or -errno of building or compiling. */
 static inline int run_insns(enum engine engine, const struct exec_env *env,
 			    const struct bpf_insn *insns, u32 count, u64 r1, u64 r2, u64 *ret_r0)
 {
 	struct image_header *image;
-	struct exec_code *code;
 	int err = raw_image_create(insns, count, &image);
 
 	if (err)
 		return err;
-	if (engine == INTERPRETER) {
-		*ret_r0 = exec_interpret(image, env, r1, r2);
-	} else {
-		err = exec_compile(image, env, 0, false, &code);
-		if (!err) {
-			*ret_r0 = code->entry(r1, r2);
-			exec_free(code);
-		}
-	}
+	err = run_image(engine, env, image, r1, r2, ret_r0);
 	raw_image_free(image);
 	return err;
 }
