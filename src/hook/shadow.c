@@ -24,10 +24,12 @@ struct entry {
 struct shadow {
 	struct shadow *next; /* of all threads; never freed */
 	u32 top;
-	u32 users;	 /* push and pop under way in this thread, nested by signals */
 	u32 full_at_top; /* a collection found no room: not tried again before top has fallen */
+	/* The first is never taken, so that each has one below it. */
 	struct entry entries[SHADOW_ENTRIES];
 };
+
+#define FLOOR_SLOT 1 /* no stack's */
 
 static struct shadow *shadows;
 
@@ -46,6 +48,8 @@ static struct shadow *create(void)
 
 	if (sys_is_error(shadow))
 		return NULL;
+	shadow->entries[0].slot = FLOOR_SLOT;
+	shadow->top = 1;
 	do {
 		shadow->next = first;
 	} while (!__atomic_compare_exchange_n(&shadows, &first, shadow, false, __ATOMIC_RELEASE,
@@ -65,9 +69,9 @@ static struct shadow *shadow_of(struct reader *reader)
 		reader->shadow = shadow;
 	}
 	if (unlikely(reader->flags & READER_SHADOW_STALE)) {
-		for (u32 i = 0; i < shadow->top; i++)
+		for (u32 i = 1; i < shadow->top; i++)
 			shadow->entries[i].slot = 0;
-		shadow->top = 0;
+		shadow->top = 1;
 		shadow->full_at_top = 0;
 		reader->flags &= ~READER_SHADOW_STALE;
 	}
@@ -85,7 +89,7 @@ static void lower_top(struct shadow *shadow)
 	for (;;) {
 		u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
 
-		if (!top || slot_of(&shadow->entries[top - 1]))
+		if (slot_of(&shadow->entries[top - 1]))
 			return;
 		__atomic_store_n(&shadow->top, top - 1, __ATOMIC_RELAXED);
 	}
@@ -113,7 +117,7 @@ static u64 read_slot(u64 slot)
 /* Newest first: an entry is live when its slot still holds its landing, or a newer live one's target is it. */
 static void free_dead(struct shadow *shadow, struct expectation *table)
 {
-	for (u32 i = shadow->top; i-- > 0;) {
+	for (u32 i = shadow->top; i-- > 1;) {
 		struct entry *entry = &shadow->entries[i];
 		struct expectation *expected;
 
@@ -144,13 +148,16 @@ static void close_gaps(struct shadow *shadow)
 	shadow->top = kept;
 }
 
-/* Full: drops the entries of frames that were left by longjmp. Only when no push or pop below us holds an index. */
-static bool collect(struct shadow *shadow)
+/*
+ * Full: drops the entries of frames that were left by longjmp. Not while a push or pop that this one interrupted holds an
+ * index: those run under a mark, so the outermost hit has none below it.
+ */
+static bool collect(const struct reader *reader, struct shadow *shadow)
 {
 	size_t size = EXPECTATIONS * sizeof(struct expectation);
 	struct expectation *table;
 
-	if (shadow->users > 1 || shadow->full_at_top)
+	if (reader->nest > 1 || shadow->full_at_top)
 		return false;
 	table = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (sys_is_error(table))
@@ -169,14 +176,14 @@ static void drop_overwritten(struct shadow *shadow, const u64 *slot)
 		u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
 		struct entry *entry = &shadow->entries[top - 1];
 
-		if (!top || slot_of(entry) != ptr_to_u64(slot) || entry->landing == *slot)
+		if (likely(slot_of(entry) != ptr_to_u64(slot)) || entry->landing == *slot)
 			return;
 		__atomic_store_n(&entry->slot, 0, __ATOMIC_RELAXED);
 		lower_top(shadow);
 	}
 }
 
-static bool put(struct shadow *shadow, const u64 *slot, u64 landing)
+static bool put(const struct reader *reader, struct shadow *shadow, const u64 *slot, u64 landing)
 {
 	struct entry *entry;
 	u32 at;
@@ -184,7 +191,7 @@ static bool put(struct shadow *shadow, const u64 *slot, u64 landing)
 	do {
 		at = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
 		if (unlikely(at >= SHADOW_ENTRIES)) {
-			if (!collect(shadow))
+			if (!collect(reader, shadow))
 				return false;
 			at = shadow->top;
 		}
@@ -204,22 +211,18 @@ static bool put(struct shadow *shadow, const u64 *slot, u64 landing)
 void shadow_push(struct reader *reader, u64 *slot, u64 landing)
 {
 	struct shadow *shadow = shadow_of(reader);
-	bool hooked;
 
-	if (!shadow) {
-		reader->missed++;
-		return;
-	}
-	shadow->users++;
-	cpu_compiler_barrier();
+	if (unlikely(!shadow))
+		goto missed;
 	drop_overwritten(shadow, slot);
-	hooked = put(shadow, slot, landing);
-	if (hooked)
-		*slot = landing;
-	else
-		reader->missed++;
+	if (unlikely(!put(reader, shadow, slot, landing)))
+		goto missed;
 	cpu_compiler_barrier();
-	shadow->users--;
+	*slot = landing;
+	return;
+
+missed:
+	reader->missed++;
 }
 
 /* Older entries of the same slot: whose landing is the target, until a target is no landing. */
@@ -267,25 +270,51 @@ static bool take_elsewhere(u64 slot, u64 *ret_target, u64 *ret_caller)
 	return false;
 }
 
-u64 shadow_pop(struct reader *reader, u64 slot, struct hit *hit)
+/* Its owner's common case: the newest entry, and none of another frame shares the slot. */
+static bool take_newest(struct shadow *shadow, u64 slot, u64 *ret_target)
 {
-	struct shadow *shadow = reader ? reader->shadow : NULL;
-	u64 target = 0, caller = 0;
+	u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
+	struct entry *entry = &shadow->entries[top - 1];
+	u64 below;
+
+	if (unlikely(slot_of(entry) != slot))
+		return false;
+	below = slot_of(entry - 1);
+	/* In the middle, take_any looks whether collecting may be tried again. */
+	if (unlikely(!below || below == slot || top == SHADOW_ENTRIES / 2))
+		return false;
+	*ret_target = entry->target;
+	__atomic_store_n(&entry->slot, 0, __ATOMIC_RELAXED);
+	cpu_compiler_barrier();
+	__atomic_store_n(&shadow->top, top - 1, __ATOMIC_RELAXED);
+	return true;
+}
+
+static __attribute__((noinline)) void take_any(struct shadow *shadow, u64 slot, u64 *ret_target,
+					       u64 *ret_caller)
+{
 	bool found = false;
 
-	if (likely(shadow)) {
-		shadow->users++;
-		cpu_compiler_barrier();
-		found = take(shadow, slot, &target, &caller);
+	if (shadow) {
+		found = take(shadow, slot, ret_target, ret_caller);
 		lower_top(shadow);
 		if (shadow->top <= SHADOW_ENTRIES / 2)
 			shadow->full_at_top = 0;
-		cpu_compiler_barrier();
-		shadow->users--;
 	}
-	if (unlikely(!found) && !take_elsewhere(slot, &target, &caller))
+	if (!found && !take_elsewhere(slot, ret_target, ret_caller))
 		__builtin_trap();
-	if (hit)
+}
+
+u64 shadow_pop(struct reader *reader, u64 slot, struct hit *hit)
+{
+	struct shadow *shadow = reader ? reader->shadow : NULL;
+	u64 target, caller;
+
+	if (likely(shadow && take_newest(shadow, slot, &target)))
+		caller = target;
+	else
+		take_any(shadow, slot, &target, &caller);
+	if (likely(hit))
 		hit->return_address = caller;
 	return target;
 }
