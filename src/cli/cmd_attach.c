@@ -296,8 +296,7 @@ static void report_counts(struct attach *attach)
 		attach->rows[0].hits = stats.hits;
 	for (u32 i = 0; i < attach->count; i++)
 		fprintf(stderr, "%s: %s%llu hits\n", bpf_program__name(attach->rows[i].program),
-			stats.exited ? "at least " : "",
-			(unsigned long long)attach->rows[i].hits);
+			stats.exited ? "at least " : "", (unsigned long long)attach->rows[i].hits);
 	fprintf(stderr, "%llu missed\n", (unsigned long long)stats.missed);
 	if (ring && ring->shared->dropped)
 		fprintf(stderr, "bpf_printk: %llu lines dropped\n",
