@@ -20,8 +20,8 @@
 
 #include "base/types.h"
 
-#define IMAGE_MAGIC 0x79616c6e69470001ull
-#define IMAGE_MAX_MAPS 64
+#define IMAGE_MAGIC	   0x79616c6e69470001ull
+#define IMAGE_MAX_MAPS	   64
 #define IMAGE_MAX_SUBPROGS 256
 
 struct image_subprog {
@@ -30,7 +30,7 @@ struct image_subprog {
 };
 
 struct image_map_ref {
-	u32 map_id;	/* registry id */
+	u32 map_id; /* registry id */
 	u32 map_type;
 };
 
@@ -44,9 +44,9 @@ struct image_header {
 	u32 insn_cnt;
 	u32 subprog_cnt; /* at least 1; subprogs[0] is the program itself */
 	u32 map_cnt;
-	u32 ctx_words;	   /* bit i: word i (8 bytes) of the context is read; ~0 when it escapes into a helper */
-	u32 facts;	   /* IMAGE_FACT_* */
-	u64 load_time_ns;  /* CLOCK_BOOTTIME */
+	u32 ctx_words; /* bit i: word i (8 bytes) of the context is read; ~0 when it escapes into a helper */
+	u32 facts;	  /* IMAGE_FACT_* */
+	u64 load_time_ns; /* CLOCK_BOOTTIME */
 	u32 verified_insns;
 	u32 created_by_uid;
 	u32 btf_id;
@@ -60,10 +60,10 @@ struct image_header {
 	u32 insns_off, subprogs_off, maps_off, func_info_off, line_info_off;
 };
 
-#define IMAGE_FACT_FUNC_IP (1u << 0) /* calls bpf_get_func_ip */
-#define IMAGE_FACT_COOKIE (1u << 1)  /* calls bpf_get_attach_cookie */
-#define IMAGE_FACT_PERCPU (1u << 2)  /* has a per-CPU map: needs a slot (design decision 9) */
-#define IMAGE_FACT_STACK (1u << 3)   /* walks the stack */
+#define IMAGE_FACT_FUNC_IP   (1u << 0) /* calls bpf_get_func_ip */
+#define IMAGE_FACT_COOKIE    (1u << 1) /* calls bpf_get_attach_cookie */
+#define IMAGE_FACT_PERCPU    (1u << 2) /* has a per-CPU map: needs a slot (design decision 9) */
+#define IMAGE_FACT_STACK     (1u << 3) /* walks the stack */
 #define IMAGE_FACT_TAIL_CALL (1u << 4)
 
 static inline const struct bpf_insn *image_insns(const struct image_header *image)

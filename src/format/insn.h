@@ -12,29 +12,29 @@
 
 /* Modes that linux/bpf.h of 6.1 lacks. MEMSX: sign-extending load. PROBE_MEM is ours to write: the
  * verifier marks loads through pointers that may be stale, and the JIT gives each an exception entry. */
-#define INSN_MODE_MEMSX 0x80
-#define INSN_MODE_PROBE_MEM 0x20
+#define INSN_MODE_MEMSX	      0x80
+#define INSN_MODE_PROBE_MEM   0x20
 #define INSN_MODE_PROBE_MEMSX 0x40
-#define INSN_JCOND 0xe0
+#define INSN_JCOND	      0xe0
 /* imm of BPF_STX | BPF_ATOMIC (6.14); sizes from a byte on. */
-#define INSN_LOAD_ACQUIRE 0x100
+#define INSN_LOAD_ACQUIRE  0x100
 #define INSN_STORE_RELEASE 0x110
 
 /* src_reg of BPF_LD | BPF_IMM | BPF_DW */
-#define INSN_PSEUDO_MAP_FD 1
-#define INSN_PSEUDO_MAP_VALUE 2
-#define INSN_PSEUDO_BTF_ID 3
-#define INSN_PSEUDO_FUNC 4
-#define INSN_PSEUDO_MAP_IDX 5
+#define INSN_PSEUDO_MAP_FD	  1
+#define INSN_PSEUDO_MAP_VALUE	  2
+#define INSN_PSEUDO_BTF_ID	  3
+#define INSN_PSEUDO_FUNC	  4
+#define INSN_PSEUDO_MAP_IDX	  5
 #define INSN_PSEUDO_MAP_IDX_VALUE 6
 /* src_reg of BPF_JMP | BPF_CALL */
-#define INSN_CALL_HELPER 0
+#define INSN_CALL_HELPER  0
 #define INSN_CALL_SUBPROG 1
-#define INSN_CALL_KFUNC 2
+#define INSN_CALL_KFUNC	  2
 
-#define INSN_MAX_COUNT 1000000
-#define INSN_MAX_STACK 512
-#define INSN_MAX_FRAMES 8
+#define INSN_MAX_COUNT	  1000000
+#define INSN_MAX_STACK	  512
+#define INSN_MAX_FRAMES	  8
 
 static inline u8 insn_class(const struct bpf_insn *insn)
 {

@@ -25,9 +25,8 @@ static void reset(void)
 	sample.header.insns_off = (u32)((char *)sample.insns - (char *)&sample);
 	sample.header.subprogs_off = (u32)((char *)sample.subprogs - (char *)&sample);
 	sample.header.maps_off = (u32)((char *)sample.maps - (char *)&sample);
-	sample.insns[0] = (struct bpf_insn){.code = BPF_LD | BPF_IMM | BPF_DW,
-					    .dst_reg = 1,
-					    .src_reg = INSN_PSEUDO_MAP_FD};
+	sample.insns[0] = (struct bpf_insn){
+		.code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = 1, .src_reg = INSN_PSEUDO_MAP_FD};
 	sample.insns[2] = (struct bpf_insn){.code = BPF_JMP | BPF_JA, .off = 0};
 	sample.insns[3] = (struct bpf_insn){.code = BPF_JMP | BPF_EXIT};
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* libbpf as it is, on object_bpf: what a skeleton does, from feature probes to reading a map. */
+/* First: it defines mmap and mmap64 apart. Here the definitions serve libbpf.so, as in the executable. */
+#include "preload/interpose.c"
+
 #include "test.h"
 
 #include <bpf/bpf.h>
@@ -7,9 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-/* The definitions that the executable and the preloaded library have; here they serve libbpf.so. */
-#include "preload/interpose.c"
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list args)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Objects as descriptors: recognised however they came, seen by other processes, gone with their holders. */
+/* First: it defines mmap and mmap64 apart. Here the definitions serve libbpf.so, as in the executable. */
+#include "preload/interpose.c"
+
 #include "test.h"
 
 #include <errno.h>
@@ -15,8 +18,6 @@
 
 #include "base/sys.h"
 #include "object/object.h"
-#include "preload/interpose.c"
-
 static int make_map(u32 type, u32 flags, const char *name)
 {
 	union bpf_attr attr = {.map_type = type,
