@@ -76,12 +76,36 @@ static int find_syscall(struct inject *inject)
 			   inject->facts->pid);
 }
 
+/* Where signal handlers of the process return to: libc does not name it. */
+static int find_sigreturn(struct inject *inject)
+{
+	const struct process_module *libc = inject->facts->libc;
+	static u8 code[65536 + sizeof(sys_regs_sigreturn)];
+
+	for (u64 at = libc->start; at < libc->end; at += 65536) {
+		const u8 *found;
+		size_t size = MIN(libc->end - at, sizeof(code));
+
+		if (process_read(inject->process, at, code, size))
+			continue;
+		found = memmem(code, size, sys_regs_sigreturn, sizeof(sys_regs_sigreturn));
+		if (!found)
+			continue;
+		inject->remote.return_at = at + (u64)(found - code);
+		return 0;
+	}
+	return problem_set(inject->problem, -ENOENT, "the C library of process %d has no sigreturn",
+			   inject->facts->pid);
+}
+
 static int find_functions(struct inject *inject)
 {
 	const struct process_module *libc = inject->facts->libc, *libdl;
 	struct process *process = inject->process;
 	int error = find_syscall(inject);
 
+	if (!error)
+		error = find_sigreturn(inject);
 	if (error)
 		return error;
 	process_find_function(process, libc, "__errno_location", &inject->errno_location);
@@ -424,7 +448,8 @@ static int connect_keeping_errno(struct inject *inject, int *ret_fd)
 	return error;
 }
 
-int inject_session(struct process *process, pid_t held, const struct problem *problem)
+int inject_session(struct process *process, pid_t held, const struct problem *problem,
+		   u64 *ret_stack)
 {
 	struct inject *inject;
 	struct safe *safe = NULL;
@@ -453,7 +478,9 @@ int inject_session(struct process *process, pid_t held, const struct problem *pr
 		error = borrow_thread(inject, safe);
 	if (!error) {
 		error = connect_keeping_errno(inject, &fd);
+		inject->remote.leave_stack = !error;
 		remote_return(&inject->remote);
+		*ret_stack = inject->remote.stack;
 	}
 	safe_close(safe);
 	free(inject);

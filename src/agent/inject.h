@@ -28,9 +28,11 @@ int problem_set(const struct problem *problem, int error, const char *format, ..
 /*
  * Returns a connected descriptor of a new session, or -errno with the problem in words: -ESRCH, -EPERM, -EACCES, -EBUSY (traced),
  * -EOPNOTSUPP (32-bit, static, musl, seccomp, shadow stacks, no /proc), -ETIMEDOUT (no thread came to a fit point).
- * held: the thread of a process that agent/spawn.h holds stopped; 0: none.
+ * held: the thread of a process that agent/spawn.h holds stopped; 0: none. *ret_stack: a mapping of REMOTE_STACK bytes that
+ * is left for the agent to unmap (in WIRE_HELLO).
  */
-int inject_session(struct process *process, pid_t held, const struct problem *problem);
+int inject_session(struct process *process, pid_t held, const struct problem *problem,
+		   u64 *ret_stack);
 
 /* ---- inject_check.c ---- */
 int inject_check(const struct process *process, pid_t held, const struct problem *problem);

@@ -12,11 +12,13 @@
 #include <unistd.h>
 
 #include "agent/stop.h"
+#include "base/sys_frame.h"
 
-#define CALL_TIMEOUT_NS 15000000000ull
-#define STOP_TIMEOUT_MS 500
-#define EVENT_STOP	128
-#define SYSCALL_STOP	(SIGTRAP | 0x80) /* with PTRACE_O_TRACESYSGOOD */
+#define CALL_TIMEOUT_NS	 15000000000ull
+#define STOP_TIMEOUT_MS	 500
+#define EVENT_STOP	 128
+#define REMOTE_FRAME_MAX 49152
+#define SYSCALL_STOP	 (SIGTRAP | 0x80) /* with PTRACE_O_TRACESYSGOOD */
 
 #ifndef PTRACE_GETSIGMASK
 #define PTRACE_GETSIGMASK 0x420a
@@ -62,7 +64,6 @@ static int wait_interrupt(const struct remote *remote)
 static int save(struct remote *remote)
 {
 	struct iovec io = {remote->xstate, sizeof(remote->xstate)};
-	u64 all = ~0ull;
 	int error = get_regs(remote, &remote->saved);
 
 	if (!error)
@@ -73,8 +74,6 @@ static int save(struct remote *remote)
 		error = -E2BIG;
 	if (!error)
 		error = trace(PTRACE_GETSIGMASK, remote->tid, 8, ptr_to_u64(&remote->saved_mask));
-	if (!error)
-		error = trace(PTRACE_SETSIGMASK, remote->tid, 8, ptr_to_u64(&all));
 	return error;
 }
 
@@ -83,6 +82,7 @@ int remote_borrow(struct remote *remote)
 	int error = 0;
 
 	remote->stack = remote->stack_used = 0;
+	remote->changed = remote->leave_stack = false;
 	remote->deadline_ns = stop_now() + CALL_TIMEOUT_NS;
 	if (!remote->held) {
 		error = trace(PTRACE_SEIZE, remote->tid, 0, PTRACE_O_TRACESYSGOOD);
@@ -102,18 +102,20 @@ void remote_return(struct remote *remote)
 {
 	struct iovec io = {remote->xstate, remote->xstate_size};
 
-	if (remote->stack)
+	if (remote->stack && !remote->leave_stack)
 		remote_syscall(remote, SYS_munmap, remote->stack, REMOTE_STACK, 0, 0, 0, 0);
-	/*
-	 * Only on the way out of a signal stop does the kernel look whether an interrupted call must restart; so the registers
-	 * are restored in one.
-	 */
-	trace(PTRACE_INTERRUPT, remote->tid, 0, 0);
-	trace(PTRACE_CONT, remote->tid, 0, 0);
-	wait_interrupt(remote);
-	trace(PTRACE_SETREGSET, remote->tid, NT_X86_XSTATE, ptr_to_u64(&io));
-	set_regs(remote, &remote->saved);
-	trace(PTRACE_SETSIGMASK, remote->tid, 8, ptr_to_u64(&remote->saved_mask));
+	if (remote->changed) {
+		/*
+		 * Only on the way out of a signal stop does the kernel look whether an interrupted call must restart; so the
+		 * registers are restored in one.
+		 */
+		trace(PTRACE_INTERRUPT, remote->tid, 0, 0);
+		trace(PTRACE_CONT, remote->tid, 0, 0);
+		wait_interrupt(remote);
+		trace(PTRACE_SETSIGMASK, remote->tid, 8, ptr_to_u64(&remote->saved_mask));
+		trace(PTRACE_SETREGSET, remote->tid, NT_X86_XSTATE, ptr_to_u64(&io));
+		set_regs(remote, &remote->saved);
+	}
 	if (!remote->held)
 		trace(PTRACE_DETACH, remote->tid, 0, 0);
 }
@@ -141,13 +143,21 @@ static int run_to_call_stop(struct remote *remote)
 	}
 }
 
-long remote_syscall(struct remote *remote, u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
+/* Where calls begin, and returns end. */
+static u64 stack_top(const struct remote *remote)
+{
+	return remote->stack + REMOTE_STACK - REMOTE_FRAME_MAX - 16;
+}
+
+static long run_syscall(struct remote *remote, u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {
 	sys_regs regs = remote->saved;
 	const u64 args[6] = {a, b, c, d, e, f};
 	int error;
 
 	sys_regs_set_syscall(&regs, remote->syscall_at, nr, args);
+	if (remote->stack)
+		sys_regs_set_sp(&regs, stack_top(remote));
 	error = set_regs(remote, &regs);
 	if (!error)
 		error = run_to_call_stop(remote);
@@ -158,18 +168,48 @@ long remote_syscall(struct remote *remote, u64 nr, u64 a, u64 b, u64 c, u64 d, u
 	return error ? error : (long)sys_regs_result(&regs);
 }
 
+/*
+ * A stack of our own. Above the place where calls begin lies the way back, for the case that we are killed: what runs ends in
+ * the system call instruction (here we wait for it), from there a return leads to sigreturn and the frame.
+ */
 static int need_stack(struct remote *remote)
 {
-	long result;
+	static u8 frame[REMOTE_FRAME_MAX];
+	u64 all = ~0ull;
+	sys_regs regs;
+	long result, size;
+	int error;
 
 	if (remote->stack)
 		return 0;
-	result = remote_syscall(remote, SYS_mmap, 0, REMOTE_STACK, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
+	remote->changed = true;
+	error = trace(PTRACE_SETSIGMASK, remote->tid, 8, ptr_to_u64(&all));
+	if (error)
+		return error;
+	result = run_syscall(remote, SYS_mmap, 0, REMOTE_STACK, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
 	if (result < 0 && result > -4096)
 		return (int)result;
 	remote->stack = (u64)result;
-	return 0;
+	size = sys_frame_build(frame, sizeof(frame), stack_top(remote) + 8, &remote->saved,
+			       remote->saved_mask, remote->xstate, remote->xstate_size);
+	if (size < 0)
+		return (int)size;
+	error = remote_write(remote, stack_top(remote), &remote->return_at, 8);
+	if (!error)
+		error = remote_write(remote, stack_top(remote) + 8, frame, (size_t)size);
+	/* From here on our death is survived. Before, for the length of one mmap, it is not. */
+	if (!error)
+		error = get_regs(remote, &regs);
+	sys_regs_set_sp(&regs, stack_top(remote));
+	return error ? error : set_regs(remote, &regs);
+}
+
+long remote_syscall(struct remote *remote, u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
+{
+	int error = need_stack(remote);
+
+	return error ? error : run_syscall(remote, nr, a, b, c, d, e, f);
 }
 
 int remote_call(struct remote *remote, u64 function, u64 a, u64 b, u64 c, u64 *ret_result)
@@ -180,7 +220,7 @@ int remote_call(struct remote *remote, u64 function, u64 a, u64 b, u64 c, u64 *r
 
 	if (error)
 		return error;
-	top = remote->stack + REMOTE_STACK - 256;
+	top = stack_top(remote);
 	sys_regs_set_function(&regs, function, top, a, b, c);
 	/* It returns to a system call, which is where we wait for it: no breakpoint, no signal. */
 	error = remote_write(remote, sys_regs_sp(&regs), &remote->syscall_at, 8);

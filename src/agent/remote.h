@@ -5,6 +5,9 @@
  * While borrowed the thread blocks every signal (they stay pending), and all its registers, extended state included, are kept
  * here. A call that was interrupted restarts afterwards. Loader; all calls on one object from one thread.
  *
+ * Should we be killed meanwhile, the thread finishes what it runs, returns into a signal frame that was laid under its
+ * borrowed stack, and is again what it was.
+ *
  *   state \ call | remote_borrow | remote_syscall/_call | remote_return | the process dies
  *   running      | BORROWED      | -                    | -             | -ESRCH
  *   BORROWED     | -             | BORROWED             | running       | every call answers -ESRCH
@@ -23,8 +26,11 @@
 struct remote {
 	pid_t pid, tid;
 	bool held;	/* already stopped under our ptrace, and to be left so (agent/spawn.h) */
-	u64 syscall_at; /* address of a system call instruction in the process */
+	u64 syscall_at; /* of a system call instruction in the process that leads to a return */
+	u64 return_at;	/* of the process's sigreturn, where its signal handlers return to */
 	u64 stack;	/* mapping of REMOTE_STACK bytes while borrowed for calls; 0: none yet */
+	bool changed;	/* it has run something for us: registers and mask must be put back */
+	bool leave_stack; /* somebody else unmaps it later: nothing is then left between it and its own registers */
 	u64 stack_used; /* bytes taken from its low end by remote_put */
 	u64 deadline_ns;
 	sys_regs saved;
@@ -33,7 +39,7 @@ struct remote {
 	u8 xstate[REMOTE_XSTATE_MAX];
 };
 
-/* Stops the thread. pid, tid, held and syscall_at are set by the caller. 0, -ESRCH, -EPERM, -ETIMEDOUT, -errno. */
+/* Stops the thread. pid, tid, held, syscall_at and return_at are set by the caller. 0, -ESRCH, -EPERM, -ETIMEDOUT, -errno. */
 int remote_borrow(struct remote *remote);
 /* Unmaps the stack, restores everything and lets the thread go. */
 void remote_return(struct remote *remote);

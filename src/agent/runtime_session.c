@@ -99,6 +99,8 @@ static void serve_hello(struct session *session)
 	struct wire_hello answer = {.version = WIRE_VERSION};
 	bool same = session->message.size == sizeof(*hello) && hello->version == WIRE_VERSION;
 
+	if (same && hello->stack)
+		sys_munmap(ptr_from_u64(hello->stack), hello->stack_size);
 	answer.error = same ? reader_init() : -EPROTO;
 	if (!answer.error && !fault_ready) {
 		answer.error = fault_init();
@@ -366,9 +368,11 @@ static int detach(struct session *session, u32 handle)
 	struct session_link *link = &session->links[handle];
 	int error = hook_detach(link->link, &session->stopper.stopper);
 
-	if (error)
+	/* Without memory for the change nothing was changed: it stays attached, and is tried again at the session's end. */
+	if (error == -ENOMEM || error == -ETIMEDOUT)
 		keep_prog(session, &session->programs[link->program]);
-	link->link = NULL;
+	if (error != -ENOMEM)
+		link->link = NULL;
 	return error;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/remote.h"
 #include "object/object.h"
 
 #define REQUEST_TIMEOUT_MS 60000
@@ -128,9 +129,10 @@ static u32 find_thread(pid_t pid, u32 inner_tid)
 	return found;
 }
 
-static int say_hello(struct target *target)
+static int say_hello(struct target *target, u64 stack)
 {
-	struct wire_hello hello = {.version = WIRE_VERSION};
+	struct wire_hello hello = {
+		.stack = stack, .stack_size = REMOTE_STACK, .version = WIRE_VERSION};
 	const struct wire_hello *answer = (const void *)target->message.payload;
 	int error = target_request(target, WIRE_HELLO, &hello, sizeof(hello), NULL, 0);
 
@@ -164,9 +166,9 @@ static int open_memory(pid_t pid)
 	return fd < 0 ? -errno : fd;
 }
 
-static int set_up(struct target *target, const struct problem *problem)
+static int set_up(struct target *target, u64 stack, const struct problem *problem)
 {
-	int error = say_hello(target);
+	int error = say_hello(target, stack);
 
 	if (!error)
 		error = send_fd(target, WIRE_MEM, open_memory(target->pid));
@@ -197,6 +199,7 @@ static int explain_open(pid_t pid, int error, const struct problem *problem)
 int target_open(pid_t pid, pid_t held, const struct problem *problem, struct target **ret_target)
 {
 	struct target *target = calloc(1, sizeof(*target));
+	u64 stack = 0;
 	int error;
 
 	if (!target)
@@ -210,9 +213,9 @@ int target_open(pid_t pid, pid_t held, const struct problem *problem, struct tar
 	if (error)
 		error = explain_open(pid, error, problem);
 	else
-		error = target->fd = inject_session(target->process, held, problem);
+		error = target->fd = inject_session(target->process, held, problem, &stack);
 	if (error >= 0)
-		error = set_up(target, problem);
+		error = set_up(target, stack, problem);
 	if (error) {
 		target_close(target);
 		return error;

@@ -62,6 +62,8 @@ struct wire_reply {
 };
 
 struct wire_hello {
+	u64 stack; /* mapping that the injected calls ran on, no longer in use: to be unmapped; 0: none */
+	u64 stack_size;
 	u32 version;
 	u32 agent_tids
 		[2]; /* filled in by the agent's answer (a wire_hello in place of a wire_reply) */

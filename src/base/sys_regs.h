@@ -39,6 +39,11 @@ static inline u64 sys_regs_sp(const sys_regs *regs)
 	return regs->rsp;
 }
 
+static inline void sys_regs_set_sp(sys_regs *regs, u64 sp)
+{
+	regs->rsp = sp;
+}
+
 static inline u64 sys_regs_result(const sys_regs *regs)
 {
 	return regs->rax;

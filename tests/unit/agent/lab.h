@@ -110,6 +110,21 @@ static void lab_describe(pid_t pid, char *to, size_t size)
 		fclose(status);
 }
 
+static pid_t lab_tracer(pid_t pid)
+{
+	char path[40], line[128];
+	pid_t tracer = 0;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	status = fopen(path, "r");
+	while (status && fgets(line, sizeof(line), status))
+		sscanf(line, "TracerPid: %d", &tracer);
+	if (status)
+		fclose(status);
+	return tracer;
+}
+
 static int lab_threads(pid_t pid)
 {
 	char path[64];

@@ -73,6 +73,36 @@ static void loads_into_threads_that_allocate(void)
 	lab_end(pid);
 }
 
+/* Whatever the loader was doing when it died, the thread it had borrowed goes on as if nothing had been. */
+static void loader_killed_at_any_moment_costs_the_target_nothing(void)
+{
+	pid_t pid = lab_start("caller", NULL);
+	unsigned int killed_inside = 0;
+
+	for (int i = 0; i < 80; i++) {
+		struct timespec pause = {0, 8000000 + i * 200000};
+		pid_t loader = fork();
+
+		if (loader == 0) {
+			for (;;) {
+				struct target *target;
+
+				if (!target_open(pid, 0, &lab_problem, &target))
+					target_close(target);
+			}
+		}
+		nanosleep(&pause, NULL);
+		kill(loader, SIGSTOP);
+		killed_inside += lab_tracer(pid) == loader;
+		kill(loader, SIGKILL);
+		waitpid(loader, NULL, 0);
+		CHECK_EQ(lab_wait(pid, 0), -1);
+	}
+	printf("# %u of 80 died while they held the thread\n", killed_inside);
+	CHECK(lab_agent_left(pid, 1));
+	lab_end(pid);
+}
+
 static void refused(pid_t pid, int want, const char *words)
 {
 	struct target *target;
@@ -239,6 +269,7 @@ int main(void)
 	RUN(comes_and_goes_without_a_trace);
 	RUN(two_loaders_share_one_agent);
 	RUN(loads_into_threads_that_allocate);
+	RUN(loader_killed_at_any_moment_costs_the_target_nothing);
 	RUN(static_program_is_refused);
 	RUN(thirty_two_bit_program_is_refused);
 	RUN(musl_program_is_refused);
