@@ -33,7 +33,10 @@ enum arg_type {
 	ARG_PTR_TO_TIMER,
 	ARG_PTR_TO_DYNPTR,
 	ARG_PTR_TO_BTF_ID,
-	ARG_PTR_TO_SOCKET,
+	ARG_PTR_TO_SOCKET,	/* a full socket */
+	ARG_PTR_TO_SOCK_COMMON, /* any socket */
+	ARG_PTR_TO_BTF_ID_SOCK_COMMON,
+	ARG_PTR_TO_XDP_SOCK,
 	ARG_TYPE_MAX,
 };
 
@@ -45,13 +48,17 @@ enum ret_type {
 	RET_PTR_TO_ALLOC_MEM_OR_NULL,
 	RET_PTR_TO_BTF_ID_OR_NULL,
 	RET_PTR_TO_SOCKET_OR_NULL,
+	RET_PTR_TO_SOCK_COMMON_OR_NULL,
+	RET_PTR_TO_TCP_SOCK_OR_NULL,
 };
 
-#define PROTO_GPL_ONLY (1u << 0)
-#define PROTO_ACQUIRES (1u << 1)
-#define PROTO_RELEASES (1u << 2)
+#define PROTO_GPL_ONLY	     (1u << 0)
+#define PROTO_ACQUIRES	     (1u << 1)
+#define PROTO_RELEASES	     (1u << 2)
 #define PROTO_CHANGES_PACKET (1u << 3)
-#define PROTO_MIGHT_SLEEP (1u << 4)
+#define PROTO_MIGHT_SLEEP    (1u << 4)
+#define PROTO_PACKET_ACCESS  (1u << 5) /* memory arguments may lie in the packet */
+#define PROTO_CASTS	     (1u << 6) /* its result is the same object as its first argument */
 
 struct helper_proto {
 	u32 id;

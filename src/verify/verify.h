@@ -18,7 +18,7 @@ struct btf;
 /* One word range of a program type's context and what reading it gives. Tables in verify/ctx.c, as data. */
 enum ctx_field_kind {
 	CTX_SCALAR,
-	CTX_PACKET,	 /* 32-bit field read as a packet pointer */
+	CTX_PACKET, /* 32-bit field read as a packet pointer */
 	CTX_PACKET_END,
 	CTX_PACKET_META,
 	CTX_DENIED,
@@ -28,12 +28,14 @@ struct verify_map {
 	u32 id;
 	u32 type, key_size, value_size, max_entries, flags;
 	char name[BPF_OBJ_NAME_LEN];
-	bool readonly_prog;    /* BPF_F_RDONLY_PROG */
+	bool readonly_prog; /* BPF_F_RDONLY_PROG */
 	bool writeonly_prog;
-	bool frozen;	       /* with readonly_prog: values are constants, read through value */
-	const void *value;     /* direct value access: the value of key 0, or NULL */
-	u32 spin_lock_off;     /* ~0u: none */
-	u32 timer_off;
+	bool frozen;	   /* with readonly_prog: values are constants, read through value */
+	const void *value; /* direct value access: the value of key 0, or NULL */
+	u32 spin_lock_off; /* ~0u: none */
+	u32 timer_off;	   /* ~0u: none */
+	const struct verify_map *inner; /* maps of maps: what a lookup gives; NULL otherwise */
+	bool has_btf;
 };
 
 struct verify_host {
@@ -49,15 +51,16 @@ struct verify_request {
 	u32 insn_cnt;
 	u32 prog_type, attach_type, flags;
 	bool gpl;
-	bool privileged;       /* pointer leaks and such are allowed, as with CAP_PERFMON */
+	bool privileged; /* pointer leaks and such are allowed, as with CAP_PERFMON */
 	const int *fd_array;
 	u32 fd_array_cnt;      /* 0 with fd_array: unknown, checked by the caller's copy */
 	const struct btf *btf; /* may be NULL */
 	const void *func_info, *line_info;
 	u32 func_info_cnt, func_info_rec, line_info_cnt, line_info_rec;
-	const char *strings;   /* string section of btf, for line info in the log */
-	u32 log_level;	       /* bits 1, 2, 4 as bpf(2) */
-	u32 max_insns;	       /* 0: 1,000,000 */
+	const char *strings; /* string section of btf, for line info in the log */
+	u32 log_level;	     /* bits 1, 2, 4 as bpf(2) */
+	u32 max_insns;	     /* 0: 1,000,000 */
+	bool refuse_uninit_stack; /* reading stack that was never written is an error even when privileged */
 };
 
 /* The log grows in memory; the caller copies it into the client's buffer by bpf(2)'s rules (object/log.c). */
@@ -66,28 +69,32 @@ struct verify_log {
 	size_t length, capacity, limit;
 };
 
-#define VERIFY_MAX_MAPS 64
+#define VERIFY_MAX_MAPS	    64
 #define VERIFY_MAX_SUBPROGS 256
 
 struct verify_result {
 	u32 map_cnt;
-	u32 map_ids[VERIFY_MAX_MAPS]; /* in order of index: what LD_IMM64's imm means after rewriting */
+	u32 map_ids
+		[VERIFY_MAX_MAPS]; /* in order of index: what LD_IMM64's imm means after rewriting */
 	int map_fds[VERIFY_MAX_MAPS];
 	u32 subprog_cnt;
-	struct { u32 start, stack_depth; } subprogs[VERIFY_MAX_SUBPROGS];
-	u32 ctx_words;	   /* see image_header */
-	u32 facts;	   /* IMAGE_FACT_* */
+	struct {
+		u32 start, stack_depth;
+	} subprogs[VERIFY_MAX_SUBPROGS];
+	u32 ctx_words; /* see image_header */
+	u32 facts;     /* IMAGE_FACT_* */
 	u32 insn_processed, total_states, peak_states;
 	u64 time_ns;
-	char reason[512];  /* rejected: the last paragraph in words, one line: what, which instruction, what to change */
+	char reason
+		[512]; /* rejected: the last paragraph in words, one line: what, which instruction, what to change */
 };
 
 /*
  * Returns 0 (safe; insns rewritten), -EACCES, -EINVAL, -EPERM, -E2BIG, -ENOMEM as the kernel would for the same
  * program. Any thread; reentrant.
  */
-int verify_program(struct verify_request *request, const struct verify_host *host, struct verify_log *log,
-		   struct verify_result *result);
+int verify_program(struct verify_request *request, const struct verify_host *host,
+		   struct verify_log *log, struct verify_result *result);
 void verify_log_free(struct verify_log *log);
 
 #endif

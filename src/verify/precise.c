@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A backward dataflow over the instructions, before the search. For the point before each instruction:
+ *
+ *   live(i)   registers that some path from i reads before it writes them
+ *   exact(i)  registers, and stack slots of the running frame, whose number some path from i may use where safety depends
+ *             on it: in a condition, in pointer arithmetic, as a size or a return value; or from which such a number is computed
+ *
+ * Two states that differ only in scalars that are not exact accept the same programs: no decision of the search reads them.
+ * So pruning may ignore them. (The kernel finds the same by walking each path's history backwards; this is coarser, since it does
+ * not know which path was taken, and needs no history.)
+ *
+ * Stack slots are followed through r10 + constant only. In a subprogram that lets r10 into another register, every
+ * access through another register may be to any slot. Slots of callers count as exact throughout.
+ */
+#include "verify/precise.h"
+
+#include "verify/cfg.h"
+
+struct facts {
+	u16 live, exact;
+	u64 slots;
+};
+
+#define BIT(n)	     ((u16)(1u << (n)))
+#define CALLER_SAVED 0x3f
+
+static bool slot_mask(const struct bpf_insn *insn, u64 *ret_mask)
+{
+	s32 low = insn->off, high = low + (s32)insn_access_size(insn) - 1;
+
+	if (low < -INSN_MAX_STACK || high >= 0)
+		return false;
+	*ret_mask = 1ull << ((-low - 1) / SLOT_SIZE) | 1ull << ((-high - 1) / SLOT_SIZE);
+	return true;
+}
+
+static void write_reg(struct facts *f, u32 reg)
+{
+	f->live &= (u16)~BIT(reg);
+	f->exact &= (u16)~BIT(reg);
+}
+
+static void read_reg(struct facts *f, u32 reg, bool exact)
+{
+	f->live |= BIT(reg);
+	if (exact)
+		f->exact |= BIT(reg);
+}
+
+static void alu(struct facts *f, const struct bpf_insn *insn)
+{
+	u32 op = insn_op(insn), dst = insn->dst_reg, src = insn->src_reg;
+	bool exact = f->exact & BIT(dst),
+	     from_reg = insn_uses_reg(insn) && op != BPF_END && op != BPF_NEG;
+	/* A sum may turn out to be pointer + number. */
+	bool may_point =
+		from_reg && insn_class(insn) == BPF_ALU64 && (op == BPF_ADD || op == BPF_SUB);
+
+	if (dst >= REG_CNT || src >= REG_CNT)
+		return;
+	if (op == BPF_MOV) {
+		write_reg(f, dst);
+		if (from_reg)
+			read_reg(f, src, exact);
+		return;
+	}
+	read_reg(f, dst, exact || may_point);
+	if (from_reg)
+		read_reg(f, src, exact || may_point);
+}
+
+static void load(struct facts *f, const struct bpf_insn *insn, const struct subprog *subprog)
+{
+	bool exact = f->exact & BIT(insn->dst_reg & 15);
+	u64 mask;
+
+	if (insn->dst_reg >= REG_CNT || insn->src_reg >= REG_CNT)
+		return;
+	write_reg(f, insn->dst_reg);
+	read_reg(f, insn->src_reg, false);
+	if (!exact)
+		return;
+	if (insn->src_reg == REG_FP && slot_mask(insn, &mask))
+		f->slots |= mask;
+	else if (subprog->leaks_fp)
+		f->slots = ~0ull;
+}
+
+static void store(struct facts *f, const struct bpf_insn *insn, const struct subprog *subprog,
+		  bool is_main)
+{
+	bool from_reg = insn_class(insn) == BPF_STX, exact;
+	u64 mask;
+
+	if (insn->dst_reg >= REG_CNT || insn->src_reg >= REG_CNT)
+		return;
+	if (insn->dst_reg == REG_FP && slot_mask(insn, &mask)) {
+		exact = f->slots & mask;
+		if (insn_access_size(insn) == 8)
+			f->slots &= ~mask;
+	} else {
+		/* Through another pointer: into a caller's stack, perhaps, or our own. */
+		exact = !is_main || (subprog->leaks_fp && f->slots);
+	}
+	read_reg(f, insn->dst_reg, false);
+	if (from_reg)
+		read_reg(f, insn->src_reg, exact);
+}
+
+static void atomic(struct facts *f, const struct bpf_insn *insn)
+{
+	if (insn->dst_reg >= REG_CNT || insn->src_reg >= REG_CNT)
+		return;
+	if (insn->imm == BPF_CMPXCHG)
+		write_reg(f, 0);
+	else if (insn->imm & BPF_FETCH)
+		write_reg(f, insn->src_reg);
+	read_reg(f, insn->dst_reg, false);
+	read_reg(f, insn->src_reg, true);
+	if (insn->imm == BPF_CMPXCHG)
+		read_reg(f, 0, true);
+	f->slots = ~0ull;
+}
+
+static void helper(const struct verifier *env, struct facts *f, const struct bpf_insn *insn)
+{
+	const struct helper_proto *proto = env->host->helper((u32)insn->imm);
+
+	f->live &= (u16)~CALLER_SAVED;
+	f->exact &= (u16)~CALLER_SAVED;
+	for (u32 i = 0; i < 5 && (!proto || proto->args[i] != ARG_NONE); i++)
+		read_reg(f, i + 1, !proto || proto->args[i] != ARG_ANYTHING);
+	/* A lookup's result depends on its key, which may be a constant in a slot; a callback may read what it likes. */
+	if (!proto || proto->id == BPF_FUNC_map_lookup_elem || proto->args[1] == ARG_PTR_TO_FUNC)
+		f->slots = ~0ull;
+}
+
+static void call(const struct verifier *env, struct facts *f, const struct bpf_insn *insn)
+{
+	if (insn->src_reg == INSN_CALL_HELPER) {
+		helper(env, f, insn);
+		return;
+	}
+	f->live = (u16)((f->live & ~CALLER_SAVED) | 0x3e);
+	f->exact = (u16)((f->exact & ~CALLER_SAVED) | 0x3e);
+}
+
+static void jump(struct facts *f, const struct bpf_insn *insn)
+{
+	if (insn_op(insn) == BPF_JA || insn->dst_reg >= REG_CNT || insn->src_reg >= REG_CNT)
+		return;
+	read_reg(f, insn->dst_reg, true);
+	if (insn_uses_reg(insn))
+		read_reg(f, insn->src_reg, true);
+}
+
+static void load_constant(struct facts *f, const struct bpf_insn *insn)
+{
+	if (insn_is_ld_imm64(insn)) {
+		if (insn->dst_reg < REG_CNT)
+			write_reg(f, insn->dst_reg);
+		return;
+	}
+	f->live &= (u16)~CALLER_SAVED;
+	f->exact &= (u16)~CALLER_SAVED;
+	read_reg(f, 6, false);
+	if (insn_mode(insn) == BPF_IND && insn->src_reg < REG_CNT)
+		read_reg(f, insn->src_reg, false);
+}
+
+static void transfer(const struct verifier *env, struct facts *f, const struct bpf_insn *insn,
+		     const struct subprog *subprog)
+{
+	switch (insn_class(insn)) {
+	case BPF_ALU:
+	case BPF_ALU64:
+		alu(f, insn);
+		break;
+	case BPF_LDX:
+		load(f, insn, subprog);
+		break;
+	case BPF_ST:
+	case BPF_STX:
+		if (insn_mode(insn) == BPF_ATOMIC)
+			atomic(f, insn);
+		else
+			store(f, insn, subprog, subprog == &env->subprogs[0]);
+		break;
+	case BPF_JMP:
+	case BPF_JMP32:
+		if (insn_op(insn) == BPF_CALL)
+			call(env, f, insn);
+		else if (insn_op(insn) == BPF_EXIT)
+			*f = (struct facts){.live = 1, .exact = 1};
+		else
+			jump(f, insn);
+		break;
+	default:
+		load_constant(f, insn);
+		break;
+	}
+}
+
+/* Does a pointer to the frame get into a register other than r10 (or out of the frame)? */
+static bool leaks_fp(const struct verifier *env, const struct subprog *subprog)
+{
+	for (u32 i = subprog->start; i < subprog->end; i++) {
+		const struct bpf_insn *insn = &env->insns[i];
+		u8 class = insn_class(insn);
+
+		if (insn->src_reg != REG_FP || class == BPF_LDX)
+			continue;
+		if ((class == BPF_ALU || class == BPF_ALU64) && !insn_uses_reg(insn))
+			continue;
+		return true;
+	}
+	return false;
+}
+
+static bool update(struct verifier *env, u32 at, const struct subprog *subprog)
+{
+	struct facts f = {0};
+	u32 next[2], count = cfg_successors(env, at, next);
+	struct insn_facts *own = &env->facts[at];
+
+	for (u32 i = 0; i < count; i++) {
+		f.live |= env->facts[next[i]].live;
+		f.exact |= env->facts[next[i]].exact;
+		f.slots |= env->facts[next[i]].exact_slots;
+	}
+	transfer(env, &f, &env->insns[at], subprog);
+	if (f.live == own->live && f.exact == own->exact && f.slots == own->exact_slots)
+		return false;
+	own->live = f.live;
+	own->exact = f.exact;
+	own->exact_slots = f.slots;
+	return true;
+}
+
+int precise_analyse(struct verifier *env)
+{
+	for (u32 s = 0; s < env->subprog_cnt; s++) {
+		struct subprog *subprog = &env->subprogs[s];
+		bool changed = true;
+
+		subprog->leaks_fp = leaks_fp(env, subprog);
+		while (changed) {
+			changed = false;
+			for (u32 i = subprog->end; i-- > subprog->start;) {
+				/* The second half of a 64-bit constant is no instruction. */
+				if (i > subprog->start && insn_is_ld_imm64(&env->insns[i - 1]) &&
+				    !env->insns[i].code)
+					continue;
+				changed |= update(env, i, subprog);
+			}
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which registers and slots a path may still read, and of which the exact value may matter. */
+#ifndef INLAY_VERIFY_PRECISE_H
+#define INLAY_VERIFY_PRECISE_H
+
+#include "verify/verify_priv.h"
+
+/* Fills live, exact and exact_slots of every instruction. 0 or -ENOMEM. */
+int precise_analyse(struct verifier *env);
+
+#endif
