@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <pthread.h>
+#include <sched.h>
+
+#include "sync/percpu.h"
 #include "victims.h"
 
 static u64 entered, returned, word_at_sp;
@@ -323,6 +327,62 @@ static void registers_that_no_program_changes_survive(void)
 	CHECK_EQ(hook_detach(link, NULL), 0);
 }
 
+static int held_slot;
+
+static u64 note_slot(struct abi_pt_regs_x86_64 *regs)
+{
+	(void)regs;
+	held_slot = (int)percpu_slot();
+	entered++;
+	return 0;
+}
+
+static int holder_state; /* 1: the slot is taken; 2: may be given back */
+
+static void *hold_slot(void *opaque)
+{
+	(void)opaque;
+	CHECK_EQ(percpu_enter(), 0);
+	__atomic_store_n(&holder_state, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&holder_state, __ATOMIC_ACQUIRE) != 2)
+		sched_yield();
+	percpu_leave();
+	return NULL;
+}
+
+static void programs_with_percpu_maps_take_a_slot(void)
+{
+	struct hook_attach entry = attachment(nop_site((void *)add_six), HOOK_ENTRY, note_slot, 9);
+	u64 missed = reader_missed(), hits = reader_hits(9);
+	static u64 slots[1];
+	struct hook_link *link;
+	pthread_t holder;
+
+	entry.program.facts = IMAGE_FACT_PERCPU;
+	entry.program.clobbers = 1;
+	percpu_set_table(slots, 1);
+	link = attach_one(entry);
+	entered = 0;
+	pthread_create(&holder, NULL, hold_slot, NULL);
+	while (__atomic_load_n(&holder_state, __ATOMIC_ACQUIRE) != 1)
+		sched_yield();
+	/* The only slot is another thread's: the run is missed, the function is right. */
+	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6), 91);
+	CHECK_EQ(entered, 0);
+	CHECK_EQ(reader_missed() - missed, 1);
+	CHECK_EQ(reader_hits(9) - hits, 0);
+	CHECK_EQ(reader_self()->active, 0);
+	__atomic_store_n(&holder_state, 2, __ATOMIC_RELEASE);
+	pthread_join(holder, NULL);
+	held_slot = -1;
+	CHECK_EQ(add_six(1, 2, 3, 4, 5, 6), 91);
+	CHECK_EQ(entered, 1);
+	CHECK_EQ(held_slot, 0);
+	CHECK_EQ(slots[0], 0);
+	CHECK_EQ(reader_hits(9) - hits, 1);
+	CHECK_EQ(hook_detach(link, NULL), 0);
+}
+
 int main(void)
 {
 	RUN(an_entry_probe_sees_arguments);
@@ -335,6 +395,7 @@ int main(void)
 	RUN(detach_all_restores_everything);
 	RUN(every_register_survives);
 	RUN(registers_that_no_program_changes_survive);
+	RUN(programs_with_percpu_maps_take_a_slot);
 	RUN(foreign_bytes_are_not_overwritten);
 	return test_done();
 }
