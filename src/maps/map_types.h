@@ -16,12 +16,13 @@ extern const struct map_ops ringbuf_ops;
 /* A value of a per-CPU type may not be larger: the kernel's PCPU_MIN_UNIT_SIZE. */
 #define MAP_PERCPU_VALUE_MAX (32u << 10)
 
-/* A program may be kept from reading or from writing, not from both. */
+/* A program may be kept from reading or from writing, not from both; a descriptor likewise. */
 static inline bool map_access_flags_ok(u32 flags)
 {
-	u32 both = BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
+	u32 program = BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
+	u32 descriptor = BPF_F_RDONLY | BPF_F_WRONLY;
 
-	return (flags & both) != both;
+	return (flags & program) != program && (flags & descriptor) != descriptor;
 }
 
 static inline u32 map_stride(const struct map_spec *spec)

@@ -251,10 +251,10 @@ static void *read_stress(void *argument)
 
 		if (stress->map->ops->copy_out(stress->map, &key, value) == 0 &&
 		    (value[0] != key || value[1] != ~key))
-			stress->wrong++;
+			__atomic_fetch_add(&stress->wrong, 1, __ATOMIC_RELAXED);
 		if (!stress->map->ops->lookup(stress->map, &kept))
-			stress->lost++;
-		stress->lookups++;
+			__atomic_fetch_add(&stress->lost, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&stress->lookups, 1, __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
