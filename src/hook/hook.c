@@ -203,9 +203,13 @@ static int list_pokes(const struct change *change, bool patch, struct poke **ret
 	sites = (struct site **)(void *)(pokes + count);
 	count = 0;
 	for (struct site *site = change->first; site && !err; site = site->next_changed) {
-		if (site->patched == patch || (!patch && !is_bare(site)))
+		if (!patch && (!site->patched || !is_bare(site)))
 			continue;
 		err = site_fill_poke(site, patch, &pokes[count]);
+		/* A library that was unmapped and mapped again has lost our branch. */
+		if (!err && patch && site->patched &&
+		    poke_holds(pokes[count].address, pokes[count].to, pokes[count].size))
+			continue;
 		sites[count++] = site;
 	}
 	if (err) {
@@ -360,7 +364,8 @@ static int restore_text(struct change *change)
 	for (u32 i = 0; i < count; i++) {
 		int one = poke_batch(&pokes[i], 1, change->stopper, NULL);
 
-		sites[i]->patched = one < 0;
+		/* Busy: the bytes are not our branch any more, whoever's they are. */
+		sites[i]->patched = one < 0 && one != -EBUSY;
 		err = one < 0 ? one : err;
 	}
 free_pokes:

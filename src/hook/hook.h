@@ -46,7 +46,7 @@ int hook_attach_batch(const struct hook_attach *entries, u32 count,
  * the programs' code may be freed. Returns 0, or -ETIMEDOUT: text is restored, but a thread is still inside and the
  * images are kept (the link is dead either way; the programs must be leaked, or hook_reap called later). -EBUSY, -EIO,
  * -EOPNOTSUPP: the link is dead and the programs may be freed, but some site's text is not what we wrote or could not be
- * written; such a site still jumps to its stub, which does nothing. -ENOMEM: nothing changed, the link lives.
+ * written; a site that could not be written still jumps to its stub, which does nothing. -ENOMEM: nothing changed, the link lives.
  */
 int hook_detach(struct hook_link *link, const struct poke_stopper *stopper);
 /* How long hook_detach waits for threads that are inside; 1000 until set. */

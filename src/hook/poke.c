@@ -31,24 +31,28 @@
 #define STOP_PAUSE_NS 1000000
 
 static int mem_fd = -1;
+static int
+	mem_opener; /* the process that opened it by itself: a forked child must not write to its parent */
 
 void poke_set_mem_fd(int fd)
 {
 	if (mem_fd >= 0)
 		sys_close(mem_fd);
 	mem_fd = fd;
+	mem_opener = 0;
 }
 
 static int open_mem(void)
 {
 	int fd;
 
-	if (mem_fd >= 0)
+	if (mem_fd >= 0 && (!mem_opener || mem_opener == sys_getpid()))
 		return 0;
 	fd = sys_openat(AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
 	if (fd < 0)
 		return fd;
-	mem_fd = fd;
+	poke_set_mem_fd(fd);
+	mem_opener = sys_getpid();
 	return 0;
 }
 
@@ -149,6 +153,14 @@ enum content {
 	CONTENT_TO,
 	CONTENT_OTHER,
 };
+
+bool poke_holds(u64 address, const u8 *bytes, u32 size)
+{
+	u8 now[POKE_MAX_BYTES];
+
+	return size <= sizeof(now) && !open_mem() && !read_text(address, now, size) &&
+	       mem_equal(now, bytes, size);
+}
 
 static enum content look(const struct poke *poke)
 {

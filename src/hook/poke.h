@@ -54,6 +54,9 @@ void poke_set_mem_fd(int fd);
 int poke_batch(const struct poke *pokes, u32 count, const struct poke_stopper *stopper,
 	       u32 *ret_failed);
 
+/* Does memory hold these bytes now? Unmapped memory does not. */
+bool poke_holds(u64 address, const u8 *bytes, u32 size);
+
 /* The protocol that POKE_AUTO picks. */
 enum poke_protocol poke_choose(const struct poke *poke);
 

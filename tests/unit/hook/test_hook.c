@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "sync/percpu.h"
 #include "victims.h"
@@ -383,6 +385,53 @@ static void programs_with_percpu_maps_take_a_slot(void)
 	CHECK_EQ(hook_detach(link, NULL), 0);
 }
 
+static u8 *map_text(u8 *at, const u8 *content, size_t size)
+{
+	int fd = memfd_create("text", MFD_CLOEXEC), flags = MAP_PRIVATE | (at ? MAP_FIXED : 0);
+	u8 *text;
+
+	CHECK_EQ(write(fd, content, size), (long)size);
+	text = mmap(at, 4096, PROT_READ | PROT_EXEC, flags, fd, 0);
+	close(fd);
+	CHECK(text != MAP_FAILED);
+	return text;
+}
+
+/* As dlclose and dlopen do: first the same library again, then another at its address. */
+static void a_library_may_be_mapped_anew(void)
+{
+	static const u8 old[] = {0x0f, 0x1f, 0x44, 0x00, 0x00, 0xb8, 1, 0, 0, 0, 0xc3};
+	static const u8 new[] = {0xb8, 2, 0, 0, 0, 0xc3};
+	u8 *text = map_text(NULL, old, sizeof(old));
+	struct hook_attach entry = attachment(nop_site(text), HOOK_ENTRY, note_entry, 1);
+	struct hook_attach other = entry;
+	int (*function)(void) = (int (*)(void))(uintptr_t)text;
+	struct hook_link *first = attach_one(entry), *second;
+
+	entered = 0;
+	CHECK_EQ(function(), 1);
+	map_text(text, old, sizeof(old));
+	CHECK_EQ(function(), 1);
+	CHECK_EQ(entered, 1);
+	second = attach_one(entry);
+	CHECK_EQ(function(), 1);
+	CHECK_EQ(entered, 3);
+	munmap(text, 4096);
+	CHECK_EQ(hook_detach(first, NULL), 0);
+	CHECK_EQ(hook_detach(second, NULL), -EBUSY);
+	map_text(text, new, sizeof(new));
+	other.site.kind = SITE_WHOLE;
+	memcpy(other.site.displaced.bytes, new, 5);
+	other.site.displaced.count = 1;
+	other.site.displaced.insns[0].length = 5;
+	first = attach_one(other);
+	CHECK_EQ(function(), 2);
+	CHECK_EQ(entered, 4);
+	CHECK_EQ(hook_detach(first, NULL), 0);
+	CHECK(memcmp(text, new, sizeof(new)) == 0);
+	munmap(text, 4096);
+}
+
 int main(void)
 {
 	RUN(an_entry_probe_sees_arguments);
@@ -396,6 +445,7 @@ int main(void)
 	RUN(every_register_survives);
 	RUN(registers_that_no_program_changes_survive);
 	RUN(programs_with_percpu_maps_take_a_slot);
+	RUN(a_library_may_be_mapped_anew);
 	RUN(foreign_bytes_are_not_overwritten);
 	return test_done();
 }
