@@ -17,6 +17,19 @@ static long kernel_bpf(int cmd, union bpf_attr *attr)
 	return sys_call3(__NR_bpf, cmd, attr, sizeof(*attr));
 }
 
+static struct map_spec spec_of(u32 type, u32 key_size, u32 value_size, u32 max_entries, u32 flags)
+{
+	struct map_spec spec = {
+		.type = type,
+		.key_size = key_size,
+		.value_size = value_size,
+		.max_entries = max_entries,
+		.flags = flags,
+	};
+
+	return spec;
+}
+
 static int kernel_create(const struct map_spec *spec)
 {
 	union bpf_attr attr;
@@ -32,7 +45,7 @@ static int kernel_create(const struct map_spec *spec)
 
 static bool kernel_allows(void)
 {
-	struct map_spec spec = {BPF_MAP_TYPE_ARRAY, 4, 4, 1, 0, 0, 0, 0, ""};
+	struct map_spec spec = spec_of(BPF_MAP_TYPE_ARRAY, 4, 4, 1, 0);
 	int fd = kernel_create(&spec);
 
 	if (fd < 0)
@@ -85,8 +98,8 @@ static void attributes_are_judged_alike(void)
 		for (u32 k = 0; k < ARRAY_SIZE(keys); k++) {
 			for (u32 v = 0; v < ARRAY_SIZE(values); v++) {
 				for (u32 m = 0; m < ARRAY_SIZE(sizes); m++) {
-					struct map_spec spec = {types[t], keys[k], values[v],
-								sizes[m]};
+					struct map_spec spec =
+						spec_of(types[t], keys[k], values[v], sizes[m], 0);
 
 					/* What both would have to find 100 MiB for is no question. */
 					if ((u64)values[v] * sizes[m] > 16u << 20)
@@ -111,8 +124,9 @@ static void flags_are_judged_alike(void)
 
 		for (u32 bit = 0; bit < 16; bit++) {
 			for (u32 other = bit; other < 16; other++) {
-				struct map_spec spec = {types[t], ring ? 0 : 4, ring ? 0 : 8,
-							ring ? 4096 : 4, 1u << bit | 1u << other};
+				struct map_spec spec =
+					spec_of(types[t], ring ? 0 : 4, ring ? 0 : 8,
+						ring ? 4096 : 4, 1u << bit | 1u << other);
 
 				/* NUMA nodes we have none of; inner maps and objects by descriptor are object/'s. */
 				if (spec.flags & BPF_F_NUMA_NODE)
@@ -195,7 +209,7 @@ static void operations_answer_alike(void)
 	if (!kernel_allows())
 		SKIP("bpf(2) is not permitted");
 	for (u32 t = 0; t < 4; t++) {
-		struct map_spec spec = {types[t], 4, 12, 10};
+		struct map_spec spec = spec_of(types[t], 4, 12, 10, 0);
 		struct pair pair;
 
 		CHECK_EQ(map_create(&spec, 1, &pair.map), 0);
