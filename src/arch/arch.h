@@ -29,15 +29,16 @@ struct arch {
 	const char *name;
 	u16 elf_machine;
 	struct {
-		u8 patch_size;	 /* 5 on x86-64, 4 on arm64 */
+		u8 patch_size;	  /* 5 on x86-64, 4 on arm64 */
 		s64 branch_reach; /* bytes a branch reaches either way */
-		u8 spin_size;	 /* an instruction that jumps to itself, for the poke protocol spin; 0: not needed */
+		u8 spin_size; /* an instruction that jumps to itself, for the poke protocol spin; 0: not needed */
 		u8 spin[4];
 	} limits;
 	struct {
 		/* One program: see arch/jit_unit.h. Called pass by pass until sizes converge. */
 		int (*prologue)(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
-		int (*insn)(struct codebuf *buf, const struct jit_unit *unit, u32 index); /* instructions consumed or -errno */
+		int (*insn)(struct codebuf *buf, const struct jit_unit *unit,
+			    u32 index); /* instructions consumed or -errno */
 		int (*epilogue)(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
 		/* Bit per caller-saved register (the CPU's numbers) that the code or its helpers may change. */
 		u32 (*clobbers)(const struct jit_unit *unit);

@@ -14,22 +14,22 @@
 #define DISPLACED_MAX_BYTES 32
 
 enum displaced_kind {
-	DISPLACED_PLAIN,   /* copy the bytes */
+	DISPLACED_PLAIN, /* copy the bytes */
 	DISPLACED_RIP_REL, /* copy, then fix the 32-bit displacement at field_off to reach target from the new place */
-	DISPLACED_CALL,	   /* direct call of target; returns to the copy's next instruction (see below) */
-	DISPLACED_JUMP,	   /* direct jump to target, any encoding */
-	DISPLACED_JCC,	   /* conditional jump to target; condition = low nibble of the opcode */
-	DISPLACED_LOOP,	   /* loop/loope/loopne/jrcxz: opcode kept, target reached through a near jump */
+	DISPLACED_CALL, /* direct call of target; returns to the copy's next instruction (see below) */
+	DISPLACED_JUMP, /* direct jump to target, any encoding */
+	DISPLACED_JCC,	/* conditional jump to target; condition = low nibble of the opcode */
+	DISPLACED_LOOP, /* loop/loope/loopne/jrcxz: opcode kept, target reached through a near jump */
 };
 
 struct displaced_insn {
-	u8 kind;      /* enum displaced_kind */
-	u8 offset;    /* from the window's start */
+	u8 kind;   /* enum displaced_kind */
+	u8 offset; /* from the window's start */
 	u8 length;
 	u8 field_off; /* RIP_REL: where the displacement is in the instruction */
 	u8 condition; /* JCC: 0..15; LOOP: the opcode byte */
 	u8 pad[3];
-	u64 target;   /* absolute address in the target process */
+	u64 target; /* absolute address in the target process */
 };
 
 /* A window: whole instructions from the site on, at least patch_size bytes. */

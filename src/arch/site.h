@@ -7,8 +7,8 @@
 #include "base/types.h"
 
 enum site_kind {
-	SITE_NOP,      /* one NOP of patch_size bytes */
-	SITE_WHOLE,    /* displaced, but the first instruction covers the window: nobody can be parked inside */
+	SITE_NOP, /* one NOP of patch_size bytes */
+	SITE_WHOLE, /* displaced, but the first instruction covers the window: nobody can be parked inside */
 	SITE_PROLOGUE, /* displaced; threads may be parked between the window's instructions */
 };
 
@@ -22,10 +22,10 @@ enum poke_protocol {
 };
 
 struct site_spec {
-	u64 function;		    /* entry address, what bpf_get_func_ip gives */
-	u64 address;		    /* of the window: function, or after endbr64 */
-	u8 kind;		    /* enum site_kind */
-	u8 protocol;		    /* enum poke_protocol, POKE_AUTO unless forced */
+	u64 function; /* entry address, what bpf_get_func_ip gives */
+	u64 address;  /* of the window: function, or after endbr64 */
+	u8 kind;      /* enum site_kind */
+	u8 protocol;  /* enum poke_protocol, POKE_AUTO unless forced */
 	u8 pad[6];
 	struct displaced displaced; /* its bytes are also what must be there now, else -EBUSY */
 };

@@ -39,6 +39,12 @@ static inline u64 sys_regs_sp(const sys_regs *regs)
 	return regs->rsp;
 }
 
+/* The thread pointer. */
+static inline u64 sys_regs_thread(const sys_regs *regs)
+{
+	return regs->fs_base;
+}
+
 static inline void sys_regs_set_sp(sys_regs *regs, u64 sp)
 {
 	regs->rsp = sp;

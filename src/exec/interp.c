@@ -6,9 +6,12 @@
  */
 #include "exec/exec.h"
 
+#include <linux/filter.h>
+
 #include "base/mem.h"
 #include "exec/fault.h"
 #include "exec/interp_alu.h"
+#include "format/bpf_abi.h"
 #include "format/insn.h"
 
 struct frame {
@@ -202,6 +205,37 @@ static void alu(struct machine *m, const struct bpf_insn *insn)
 		*to = interp_alu32(insn, (u32)*to, (u32)operand);
 }
 
+/* Where in the packet an offset of BPF_ABS and BPF_IND is; from SKF_* on, in a header. */
+static u64 packet_address(const struct abi_packet_context *packet, s32 offset)
+{
+	if (offset >= 0)
+		return packet->data + (u64)offset;
+	if (offset >= SKF_NET_OFF)
+		return packet->network_header + (u64)(s64)(offset - SKF_NET_OFF);
+	return packet->link_header + (u64)(s64)(offset - SKF_LL_OFF);
+}
+
+/*
+ * BPF_ABS and BPF_IND: bytes of the packet, in host order. r6 holds the context. Outside the packet the function returns 0.
+ */
+static const struct bpf_insn *load_packet(struct machine *m, const struct bpf_insn *insn)
+{
+	const struct abi_packet_context *packet = ptr_from_u64(m->reg[BPF_REG_6]);
+	u64 size = insn_access_size(insn), value = 0, address;
+	u32 offset = (u32)insn->imm;
+
+	if (insn_mode(insn) == BPF_IND)
+		offset += (u32)m->reg[insn->src_reg];
+	address = packet_address(packet, (s32)offset);
+	m->reg[BPF_REG_0] = 0;
+	if (address < packet->link_header || address + size > packet->data_end)
+		return leave(m);
+	for (u64 i = 0; i < size; i++)
+		value = value << 8 | *(const u8 *)ptr_from_u64(address + i);
+	m->reg[BPF_REG_0] = value;
+	return insn + 1;
+}
+
 static void run(struct machine *m)
 {
 	const struct bpf_insn *insn = m->insns;
@@ -213,6 +247,10 @@ static void run(struct machine *m)
 			alu(m, insn++);
 			break;
 		case BPF_LD:
+			if (insn_mode(insn) != BPF_IMM) {
+				insn = load_packet(m, insn);
+				break;
+			}
 			m->reg[insn->dst_reg] = constant(m, insn);
 			insn += 2;
 			break;

@@ -130,8 +130,8 @@ int jit_atomic(struct codebuf *buf, const struct bpf_insn *insn)
 	case BPF_CMPXCHG:
 		asm_byte(buf, LOCK);
 		asm_mem(buf, size, 0x0fb1, operand, base, insn->off);
-		asm_mov(buf, size, X86_RAX,
-			X86_RAX); /* a successful 32-bit exchange leaves rax as it was */
+		/* A successful 32-bit exchange leaves rax as it was, upper half included. */
+		asm_mov(buf, size, X86_RAX, X86_RAX);
 		return 0;
 	}
 	return -EOPNOTSUPP;

@@ -79,6 +79,9 @@ static void division_has_no_traps(void)
 		{mod64, 1, ~6ull, 0, ~6ull},
 		{div64, 1, S64_MIN, ~0ull, S64_MIN},
 		{mod64, 1, S64_MIN, ~0ull, 0},
+		{div64, 1, 5, ~0ull, (u64)-5},
+		{div32, 1, 5, 0xffffffff, (u32)-5},
+		{mod32, 1, 5, 0xffffffff, 0},
 		{div64, 1, (u64)-13, 4, (u64)-3},
 		{mod64, 1, (u64)-13, 4, (u64)-1},
 		{div64, 0, (u64)-13, 4, (u64)-13 / 4},
@@ -244,6 +247,19 @@ static void acquire_and_release_move_every_size(void)
 	}
 }
 
+/* Both outcomes of the 32-bit form clear r0's upper half. */
+static void compare_and_exchange_zero_extends(void)
+{
+	for (s32 stored = 5; stored <= 6; stored++) {
+		struct bpf_insn insns[] = {
+			LD_IMM64(0, 0xffffffff00000005), MOV_IMM(2, 7),
+			INSN(BPF_ST | BPF_MEM | BPF_W, 10, 0, -8, stored),
+			INSN(BPF_STX | BPF_ATOMIC | BPF_W, 10, 2, -8, BPF_CMPXCHG), EXIT};
+
+		BOTH(insns, 0, stored);
+	}
+}
+
 /* Branches that need both forms, in both directions: 200 instructions of body between. */
 static void long_and_short_branches(void)
 {
@@ -344,6 +360,7 @@ int main(void)
 	RUN(maps_are_addresses_of_this_process);
 	RUN(guarded_loads_give_zero_for_bad_pointers);
 	RUN(acquire_and_release_move_every_size);
+	RUN(compare_and_exchange_zero_extends);
 	RUN(long_and_short_branches);
 	RUN(malformed_programs_are_refused);
 	RUN(an_empty_program_is_two_instructions);
