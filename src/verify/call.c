@@ -215,8 +215,6 @@ static u32 called_at(struct verifier *env, u32 i)
 {
 	const struct bpf_insn *insn = &env->insns[i];
 
-	if (!env->facts[i].seen)
-		return UINT32_MAX;
 	if (insn_is_call_subprog(insn))
 		return subprog_at(env, i + 1 + (u32)insn->imm);
 	if (insn_is_ld_imm64(insn) && insn->src_reg == INSN_PSEUDO_FUNC)
@@ -244,7 +242,7 @@ int call_check_depth(struct verifier *env)
 		}
 		if (top + 1 >= INSN_MAX_FRAMES)
 			return verify_reject(env, WHY_CALL_DEPTH, -1, -E2BIG,
-					     "the call stack of %u frames is too deep !", top + 2);
+					     "the call stack of %u frames is too deep !", top + 1);
 		chain[++top] = (struct chain){callee, env->subprogs[callee].start, depth};
 		depth += rounded(env->subprogs[callee].stack_depth);
 		if (depth > INSN_MAX_STACK)

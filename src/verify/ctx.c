@@ -128,11 +128,11 @@ static const struct ctx_field perf_event_fields[] = {
 };
 
 #define SK(field)  offsetof(struct bpf_sock, field)
-#define ON(attach) (1u << (attach))
+#define ON_SOCK	   (ON(BPF_CGROUP_INET_SOCK_CREATE) | ON(BPF_CGROUP_INET_SOCK_RELEASE))
+#define ON(attach) (1ull << (attach))
 static const struct ctx_field cgroup_sock_fields[] = {
-	{SK(bound_dev_if), SK(bound_dev_if) + 4, 4, CTX_WHOLE, RW, 0,
-	 ON(BPF_CGROUP_INET_SOCK_CREATE)},
-	{SK(mark), SK(priority) + 4, 4, CTX_WHOLE, RW, 0, ON(BPF_CGROUP_INET_SOCK_CREATE)},
+	{SK(bound_dev_if), SK(bound_dev_if) + 4, 4, CTX_WHOLE, RW, 0, ON_SOCK},
+	{SK(mark), SK(priority) + 4, 4, CTX_WHOLE, RW, 0, ON_SOCK},
 	{SK(family), SK(protocol) + 4, 4, CTX_NARROW, R, 0, 0},
 	{SK(src_ip4), SK(src_ip4) + 4, 4, CTX_NARROW, R, 0, ON(BPF_CGROUP_INET4_POST_BIND)},
 	{SK(src_ip6), SK(src_ip6) + 16, 4, CTX_NARROW, R, 0, ON(BPF_CGROUP_INET6_POST_BIND)},
@@ -294,10 +294,14 @@ static const struct ctx_field *find_field(struct verifier *env, s64 off, u32 siz
 {
 	u32 attach = env->request->attach_type;
 
+	/* Clients from before there were attach types give none. */
+	if (env->request->prog_type == BPF_PROG_TYPE_CGROUP_SOCK && !attach)
+		attach = BPF_CGROUP_INET_SOCK_CREATE;
+
 	for (u32 i = 0; i < env->ctx->field_cnt; i++) {
 		const struct ctx_field *field = &env->ctx->fields[i];
 
-		if (field->attach_mask && (attach >= 32 || !(field->attach_mask & 1u << attach)))
+		if (field->attach_mask && (attach >= 64 || !(field->attach_mask & 1ull << attach)))
 			continue;
 		if (covers(field, off, size, write))
 			return field;

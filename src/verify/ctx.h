@@ -18,7 +18,7 @@ struct ctx_field {
 	enum ctx_width width;
 	u8 access;	 /* CTX_READ | CTX_WRITE */
 	u8 gives;	 /* enum reg_type of a read; 0: a scalar */
-	u32 attach_mask; /* bit = attach type (below 32) that sees it; 0: all */
+	u64 attach_mask; /* bit = attach type (below 64) that sees it; 0: all */
 };
 
 #define CTX_READ  1

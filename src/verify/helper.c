@@ -47,6 +47,7 @@ static const struct accepts accepts[ARG_TYPE_MAX] = {
 	[ARG_CONST_MAP_PTR] = {T(PTR_MAP), "map_ptr", false},
 	[ARG_PTR_TO_MAP_KEY] = {MEM_TYPES, MEM_NAMES, false},
 	[ARG_PTR_TO_MAP_VALUE] = {MEM_TYPES, MEM_NAMES, false},
+	[ARG_PTR_TO_MAP_VALUE_OR_NULL] = {MEM_TYPES, MEM_NAMES, true},
 	[ARG_PTR_TO_UNINIT_MAP_VALUE] = {MEM_TYPES, MEM_NAMES, false},
 	[ARG_PTR_TO_MEM] = {MEM_TYPES, MEM_NAMES, false},
 	[ARG_PTR_TO_MEM_OR_NULL] = {MEM_TYPES, MEM_NAMES, true},
@@ -69,7 +70,8 @@ static const struct accepts accepts[ARG_TYPE_MAX] = {
 	[ARG_PTR_TO_SOCKET] = {T(PTR_SOCK), "sock", false},
 	[ARG_PTR_TO_SOCK_COMMON] = {SOCKET_TYPES, "sock_common, sock, tcp_sock, xdp_sock", false},
 	[ARG_PTR_TO_BTF_ID_SOCK_COMMON] =
-		{SOCKET_TYPES, "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_", false},
+		{SOCKET_TYPES | T(PTR_BTF_ID),
+		 "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_", false},
 	[ARG_PTR_TO_XDP_SOCK] = {T(PTR_XDP_SOCK), "xdp_sock", false},
 };
 
@@ -226,6 +228,7 @@ static int by_kind(struct verifier *env, struct call_info *call, int regno, enum
 		return map_arg(env, call, regno);
 	case ARG_PTR_TO_MAP_KEY:
 	case ARG_PTR_TO_MAP_VALUE:
+	case ARG_PTR_TO_MAP_VALUE_OR_NULL:
 	case ARG_PTR_TO_UNINIT_MAP_VALUE:
 		return map_memory(env, call, regno, type);
 	case ARG_CONST_SIZE:
@@ -234,9 +237,9 @@ static int by_kind(struct verifier *env, struct call_info *call, int regno, enum
 	case ARG_CONST_ALLOC_SIZE_OR_ZERO:
 		return alloc_size(env, call, regno);
 	case ARG_PTR_TO_LONG:
-		return memory_helper_access(env, regno, 8, MEMORY_WRITE, false, false);
+		return memory_helper_word(env, regno, 8);
 	case ARG_PTR_TO_INT:
-		return memory_helper_access(env, regno, 4, MEMORY_WRITE, false, false);
+		return memory_helper_word(env, regno, 4);
 	case ARG_PTR_TO_CONST_STR:
 		return const_string(env, regno);
 	case ARG_PTR_TO_SPIN_LOCK:

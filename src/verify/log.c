@@ -107,8 +107,11 @@ const char *reg_type_base_name(u32 type)
 
 const char *reg_type_name(const struct reg *reg, char *buffer)
 {
-	snprintf(buffer, REG_TYPE_NAME_MAX, "%s%s%s", reg->readonly ? "rdonly_" : "",
-		 reg_type_base_name(reg->type),
+	/* What a lookup gave is a value until it is known not to be null, of whatever kind it is then. */
+	bool looked_up = reg->maybe_null && (reg->type == PTR_MAP || reg->type == PTR_XDP_SOCK);
+	const char *base = reg_type_base_name(looked_up ? PTR_MAP_VALUE : reg->type);
+
+	snprintf(buffer, REG_TYPE_NAME_MAX, "%s%s%s", reg->readonly ? "rdonly_" : "", base,
 		 !reg->maybe_null	   ? ""
 		 : reg->type == PTR_BTF_ID ? "or_null_"
 					   : "_or_null");
@@ -117,8 +120,12 @@ const char *reg_type_name(const struct reg *reg, char *buffer)
 
 const char *tnum_text(struct tnum bits, char *buffer)
 {
-	snprintf(buffer, TNUM_TEXT_MAX, "(0x%llx; 0x%llx)", (unsigned long long)bits.value,
-		 (unsigned long long)bits.mask);
+	if (tnum_is_const(bits))
+		snprintf(buffer, TNUM_TEXT_MAX, bits.value <= UINT16_MAX ? "%llu" : "%#llx",
+			 (unsigned long long)bits.value);
+	else
+		snprintf(buffer, TNUM_TEXT_MAX, "(0x%llx; 0x%llx)", (unsigned long long)bits.value,
+			 (unsigned long long)bits.mask);
 	return buffer;
 }
 

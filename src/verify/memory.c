@@ -24,6 +24,7 @@ struct access {
 	const struct reg *value; /* stored; NULL: not a register's value */
 	int dst;		 /* loaded into; -1: nowhere */
 	bool sign_extend;
+	bool strict; /* aligned even where the CPU does not mind */
 };
 
 #define UNSIGNED_HINT "either use unsigned index or do a if (index >=0) check."
@@ -181,7 +182,7 @@ static int check_alignment(struct verifier *env, const struct access *a)
 	char text[TNUM_TEXT_MAX];
 	struct tnum at;
 
-	if (!env->strict_align && reg->type != PTR_STACK)
+	if (!env->strict_align && !a->strict && reg->type != PTR_STACK)
 		return 0;
 	if (a->size == 1)
 		return 0;
@@ -306,7 +307,7 @@ static int access_ctx(struct verifier *env, struct access *a)
 	struct reg loaded;
 	int err = refuse_leak(env, a, "ctx");
 
-	err = err ? err : pointer_check_unmoved(env, a->reg, a->regno, true);
+	err = err ? err : pointer_check_unmoved(env, a->reg, a->regno, false);
 	err = err ? err
 		  : ctx_access(env, (s64)a->off + a->reg->off, a->size, a->use == MEMORY_WRITE,
 			       &loaded);
@@ -574,6 +575,7 @@ int memory_atomic(struct verifier *env, const struct bpf_insn *insn)
 		.regno = insn->dst_reg,
 		.off = insn->off,
 		.size = insn_access_size(insn),
+		.strict = true,
 	};
 	struct reg loaded, *slot;
 	int load = -1, err = atomic_operands(env, insn, &load);
@@ -651,11 +653,22 @@ static int helper_stack(struct verifier *env, int regno, s64 size, enum memory_u
 {
 	int err = 0;
 
-	if (init)
+	if (init && use == MEMORY_WRITE)
+		err = stack_check_bounds(env, regno, 0, size, STACK_WRITE);
+	if (!err && init)
 		err = stack_helper_access(env, regno, size, STACK_HELPER_READS, zero_ok);
 	if (!err && use == MEMORY_WRITE)
 		err = stack_helper_access(env, regno, size, STACK_HELPER_WRITES, zero_ok);
 	return err;
+}
+
+int memory_helper_word(struct verifier *env, int regno, u32 size)
+{
+	struct access a = {
+		.regno = regno, .reg = &running_regs(env)[regno], .size = size, .strict = true};
+	int err = memory_helper_access(env, regno, size, MEMORY_WRITE, false, false);
+
+	return err ? err : check_alignment(env, &a);
 }
 
 int memory_helper_access(struct verifier *env, int regno, s64 size, enum memory_use use, bool init,

@@ -18,6 +18,8 @@ enum memory_use { MEMORY_READ, MEMORY_WRITE };
  */
 int memory_helper_access(struct verifier *env, int regno, s64 size, enum memory_use use, bool init,
 			 bool zero_ok);
+/* A helper writes one aligned word of size bytes at regno. */
+int memory_helper_word(struct verifier *env, int regno, u32 size);
 /* May programs of this type read (write) the packet directly? */
 bool memory_packet_ok(const struct verifier *env, enum memory_use use);
 

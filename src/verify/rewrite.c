@@ -76,9 +76,10 @@ static int resolve_map(struct verifier *env, u32 at, const struct bpf_insn *insn
 					     "fd_idx without fd_array is invalid");
 		fd = request->fd_array[(u32)insn->imm];
 	}
+	errno = 0;
 	map = env->host->map_by_fd(env->host->opaque, fd);
 	if (!map)
-		return verify_reject(env, WHY_MAP_FD, -1, -EBADF,
+		return verify_reject(env, WHY_MAP_FD, -1, errno == EBADF ? -EBADF : -EINVAL,
 				     "fd %d is not pointing to valid bpf_map", fd);
 	if (value) {
 		int err = check_direct_value(env, map, insn[1].imm);

@@ -36,27 +36,31 @@ u32 stack_spill_size(const struct slot *slot)
 
 int stack_check_bounds(struct verifier *env, int regno, s32 off, s64 size, enum stack_access access)
 {
-	static const char *const words[] = {" read from", " write to", " indirect access to"};
+	const char *word = access == STACK_READ ? "read from" : "write to";
 	const struct reg *reg = &running_regs(env)[regno];
 	bool fixed = scalar_is_const(&reg->s);
-	s64 min, max;
+	s64 base = (s64)reg->off + off, min, max;
 	char text[TNUM_TEXT_MAX];
+	int err = 0;
 
 	if (!fixed && (reg->s.smax >= MAX_VAR_OFF || reg->s.smin <= -MAX_VAR_OFF))
 		return verify_reject(env, WHY_STACK_BOUNDS, regno, -EACCES,
-				     "invalid unbounded variable-offset%s stack R%d", words[access],
-				     regno);
-	min = (s64)reg->off + off + (fixed ? (s64)reg->s.bits.value : reg->s.smin);
-	max = (s64)reg->off + off + (fixed ? (s64)reg->s.bits.value : reg->s.smax) + size;
-	if (min >= -INSN_MAX_STACK && min <= 0 && max <= 0 && (size || min < 0) && size >= 0)
+				     "invalid unbounded variable-offset %s stack R%d", word, regno);
+	min = base + (fixed ? (s64)reg->s.bits.value : reg->s.smin);
+	max = base + (fixed ? (s64)reg->s.bits.value : reg->s.smax) + size;
+	if (min < -INSN_MAX_STACK || min >= 0)
+		err = -EACCES;
+	else if (max > 0 || size < 0)
+		err = -EINVAL;
+	if (!err)
 		return 0;
 	if (fixed)
-		return verify_reject(env, WHY_STACK_BOUNDS, regno, -EACCES,
-				     "invalid%s stack R%d off=%lld size=%lld", words[access], regno,
+		return verify_reject(env, WHY_STACK_BOUNDS, regno, err,
+				     "invalid %s stack R%d off=%lld size=%lld", word, regno,
 				     (long long)min, (long long)size);
-	return verify_reject(env, WHY_STACK_BOUNDS, regno, -EACCES,
-			     "invalid variable-offset%s stack R%d var_off=%s off=%d size=%lld",
-			     words[access], regno, tnum_text(reg->s.bits, text), off,
+	return verify_reject(env, WHY_STACK_BOUNDS, regno, err,
+			     "invalid variable-offset %s stack R%d var_off=%s off=%lld size=%lld",
+			     word, regno, tnum_text(reg->s.bits, text), (long long)base,
 			     (long long)size);
 }
 
@@ -115,7 +119,7 @@ static int write_fixed(struct verifier *env, struct frame *frame, s64 off, u32 s
 				     "attempt to corrupt spilled pointer on stack");
 	if (pointer && size != 8)
 		return verify_reject(env, WHY_SPILL, -1, -EACCES, "invalid size of register spill");
-	if (pointer && value->type == PTR_STACK && value->frame > frame->number)
+	if (pointer && value->type == PTR_STACK && frame != running(env))
 		return verify_reject(
 			env, WHY_SPILL, -1, -EINVAL,
 			"cannot spill pointers to stack into stack frame of the caller");
@@ -317,7 +321,8 @@ int stack_helper_access(struct verifier *env, int regno, s64 size, enum stack_he
 	if (!size && !zero_ok)
 		return verify_reject(env, WHY_HELPER_SIZE, regno, -EACCES,
 				     "invalid zero-sized read");
-	err = stack_check_bounds(env, regno, 0, size, STACK_HELPER);
+	err = stack_check_bounds(env, regno, 0, size,
+				 mode == STACK_HELPER_WRITES ? STACK_WRITE : STACK_READ);
 	if (err)
 		return err;
 	min = (s64)reg->off + (scalar_is_const(&reg->s) ? (s64)reg->s.bits.value : reg->s.smin);

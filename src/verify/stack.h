@@ -5,9 +5,9 @@
 
 #include "verify/verify_priv.h"
 
-enum stack_access { STACK_READ, STACK_WRITE, STACK_HELPER };
+enum stack_access { STACK_READ, STACK_WRITE };
 
-/* Is [ptr + off, + size) inside the stack for every value of ptr's variable part? 0 or -EACCES. */
+/* Is [ptr + off, + size) inside the stack for every value of ptr's variable part? 0, -EACCES or -EINVAL. */
 int stack_check_bounds(struct verifier *env, int regno, s32 off, s64 size,
 		       enum stack_access access);
 /*

@@ -41,7 +41,7 @@ struct verify_map {
 struct verify_host {
 	const struct helper_proto *(*helper)(u32 id);
 	bool (*helper_allowed)(u32 id, u32 prog_type, u32 attach_type);
-	/* Facts about the map that fd (or fd_array index) means; NULL: not a map. Stable until verify returns. */
+	/* Facts about the map that fd (or fd_array index) means; NULL: not a map (errno EBADF: not a descriptor at all). Stable until verify returns. */
 	const struct verify_map *(*map_by_fd)(void *opaque, int fd);
 	void *opaque;
 };

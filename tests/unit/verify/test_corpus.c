@@ -16,6 +16,7 @@
 #include "verify/verify.h"
 
 #define MAX_MAPS 64
+#define FIRST_FD 1000 /* descriptor of maps[0] */
 #define MAX_BTFS 64
 /* What was reached, so that a change which loses ground is noticed. */
 #define WANT_AGREE_PERCENT 95
@@ -23,7 +24,8 @@
 struct corpus_map {
 	struct verify_map map, inner;
 	uint8_t *value;
-	bool bad;
+	bool bad; /* a descriptor that was no map */
+	int bad_fd;
 };
 
 static struct corpus_map maps[MAX_MAPS];
@@ -32,6 +34,7 @@ static struct btf *btfs[MAX_BTFS];
 static const struct verify_map *map_by_fd(void *opaque, int fd)
 {
 	(void)opaque;
+	fd -= FIRST_FD;
 	return fd >= 0 && fd < MAX_MAPS && maps[fd].map.id && !maps[fd].bad ? &maps[fd].map : NULL;
 }
 
@@ -75,6 +78,7 @@ static void load_maps(const struct json *load)
 		size_t size;
 
 		maps[i].bad = json_get(spec, "bad_fd");
+		maps[i].bad_fd = (int)json_number(spec, "bad_fd");
 		fill_map(&maps[i].map, spec, (u32)(1000 + json_number(spec, "id")));
 		inner = json_get(spec, "inner");
 		if (inner) {
@@ -134,9 +138,16 @@ static int verify_load(const struct json *load, u32 level, struct verify_log *lo
 	int err, count = 0;
 
 	for (const struct json *map = fds ? fds->child : NULL; map; map = map->next, count++)
-		fd_array[count] = count;
+		fd_array[count] = FIRST_FD + count;
 	if (fds)
 		request.fd_array = fd_array;
+	for (u32 i = 0; i < request.insn_cnt; i++) {
+		if (insns[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
+		    (insns[i].src_reg == 1 || insns[i].src_reg == 2) && insns[i].imm >= 0 &&
+		    insns[i].imm < MAX_MAPS)
+			insns[i].imm = maps[insns[i].imm].bad ? maps[insns[i].imm].bad_fd
+							      : FIRST_FD + insns[i].imm;
+	}
 	memset(log, 0, sizeof(*log));
 	err = verify_program(&request, &host, log, result);
 	free(insns);
