@@ -56,6 +56,8 @@ struct abi_packet_context {
 		u8 bytes[256];
 	};
 	u64 data, data_end, data_meta;
+	u64 link_header,
+		network_header; /* where negative offsets of BPF_ABS and BPF_IND count from */
 };
 
 #endif

@@ -106,14 +106,18 @@ static int read_packet(const struct command *command, u32 headroom, u32 tailroom
 
 	if (size < ETH_HLEN || size > PACKET_PAGE - headroom - tailroom)
 		return -EINVAL;
-	packet->memory = calloc(1, PACKET_PAGE);
+	/* Aligned as the kernel's: programs may store pointers' low bytes. */
+	packet->memory = aligned_alloc(PACKET_PAGE, PACKET_PAGE);
 	packet->ctx = run_alloc_context(sizeof(*packet->ctx));
 	if (!packet->memory || !packet->ctx)
 		return -ENOMEM;
+	memset(packet->memory, 0, PACKET_PAGE);
 	packet->size = size;
 	packet->ctx->data = ptr_to_u64(packet->memory + headroom);
 	packet->ctx->data_meta = packet->ctx->data;
 	packet->ctx->data_end = packet->ctx->data + size;
+	packet->ctx->link_header = packet->ctx->data;
+	packet->ctx->network_header = packet->ctx->data + ETH_HLEN;
 	return user_read(packet->memory + headroom, command->attr.test.data_in, size);
 }
 
@@ -156,7 +160,7 @@ static u32 packet_type(const u8 *destination)
 }
 
 /* What the stack would have set when the packet came in at the loopback device. */
-static int fill_skb(struct packet *packet, bool link_layer)
+static int fill_skb(struct packet *packet, bool link_layer, bool has_context)
 {
 	struct __sk_buff *skb = &packet->ctx->skb;
 	const u8 *frame = ptr_from_u64(packet->ctx->data);
@@ -164,7 +168,7 @@ static int fill_skb(struct packet *packet, bool link_layer)
 
 	if (skb->wire_len && skb->wire_len < length)
 		return -EINVAL;
-	if (!skb->wire_len)
+	if (!skb->wire_len && has_context)
 		skb->wire_len = packet->size;
 	skb->len = length;
 	skb->pkt_type = packet_type(frame);
@@ -218,7 +222,7 @@ static int run_skb(struct command *command, struct object *program, bool link_la
 	if (!error)
 		error = check_skb(&packet.ctx->skb);
 	if (!error)
-		error = fill_skb(&packet, link_layer);
+		error = fill_skb(&packet, link_layer, attr->test.ctx_in);
 	if (!error)
 		error = run_program(program, packet.ctx, MAX(attr->test.repeat, 1u), &value, &ns);
 	if (!error)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/btf.h>
+#include <linux/filter.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@
 #include "format/bpf_abi.h"
 #include "object/object.h"
 
-#define ROWS 400
+#define ROWS 1000
 
 struct side {
 	long (*bpf)(int cmd, union bpf_attr *attr, unsigned int size);
@@ -462,6 +463,103 @@ static void runs(struct side *side)
 	close(raw);
 }
 
+/* r0 = the packet's bytes at offset, as BPF_ABS and BPF_IND give them. */
+static void peek(struct side *side, u32 type, u8 mode, u8 size, s32 offset, s32 index)
+{
+	struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 6, .src_reg = 1},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 7, .imm = index},
+		{.code = (u8)(BPF_LD | mode | size),
+		 .src_reg = mode == BPF_IND ? 7 : 0,
+		 .imm = offset},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	static u8 data[64];
+	union bpf_attr attr = {.prog_type = type,
+			       .insns = ptr_to_u64(insns),
+			       .insn_cnt = 4,
+			       .license = ptr_to_u64(license)};
+	int fd = (int)ask_size(side, "load", BPF_PROG_LOAD, &attr, sizeof(attr));
+
+	for (u32 i = 0; i < sizeof(data); i++)
+		data[i] = (u8)(i * 7 + 1);
+	attr = (union bpf_attr){.test = {.prog_fd = (u32)fd,
+					 .data_in = ptr_to_u64(data),
+					 .data_size_in = sizeof(data)}};
+	ask_size(side, "peek", BPF_PROG_TEST_RUN, &attr, sizeof(attr));
+	note(side, "peeked", attr.test.retval);
+	close(fd);
+}
+
+static void peeks(struct side *side)
+{
+	static const s32 offsets[] = {0,
+				      1,
+				      12,
+				      47,
+				      49,
+				      50,
+				      51,
+				      60,
+				      61,
+				      63,
+				      64,
+				      -1,
+				      SKF_NET_OFF,
+				      SKF_NET_OFF + 3,
+				      SKF_LL_OFF,
+				      SKF_LL_OFF + 12,
+				      SKF_LL_OFF + 62,
+				      SKF_LL_OFF - 1};
+	static const u8 sizes[] = {BPF_B, BPF_H, BPF_W};
+
+	for (u32 i = 0; i < ARRAY_SIZE(offsets); i++) {
+		for (u32 j = 0; j < ARRAY_SIZE(sizes); j++) {
+			peek(side, BPF_PROG_TYPE_SOCKET_FILTER, BPF_ABS, sizes[j], offsets[i], 0);
+			peek(side, BPF_PROG_TYPE_SCHED_CLS, BPF_ABS, sizes[j], offsets[i], 0);
+			peek(side, BPF_PROG_TYPE_SOCKET_FILTER, BPF_IND, sizes[j], 2, offsets[i]);
+		}
+	}
+}
+
+/* r0 = a field of the context as a test run sets it. */
+static void fields(struct side *side)
+{
+	for (s16 offset = 0; offset < (s16)sizeof(struct __sk_buff); offset += 4) {
+		struct bpf_insn insns[] = {
+			{.code = BPF_LDX | BPF_MEM | BPF_W,
+			 .dst_reg = 0,
+			 .src_reg = 1,
+			 .off = offset},
+			{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0},
+			{.code = BPF_JMP | BPF_EXIT},
+		};
+		u8 data[64] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 8, 0};
+		bool pointer = offset == offsetof(struct __sk_buff, data) ||
+			       offset == offsetof(struct __sk_buff, data_end) ||
+			       offset == offsetof(struct __sk_buff, data_meta);
+		union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SCHED_CLS,
+				       .insns = ptr_to_u64(insns),
+				       .insn_cnt = 3,
+				       .license = ptr_to_u64(license)};
+		long fd;
+
+		if (!pointer)
+			insns[1] = (struct bpf_insn){
+				.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 0, .src_reg = 0};
+		fd = ask_size(side, "load field", BPF_PROG_LOAD, &attr, sizeof(attr));
+		if (fd < 0)
+			continue;
+		attr = (union bpf_attr){.test = {.prog_fd = (u32)fd,
+						 .data_in = ptr_to_u64(data),
+						 .data_size_in = sizeof(data)}};
+		ask_size(side, "run field", BPF_PROG_TEST_RUN, &attr, sizeof(attr));
+		note(side, "field at", offset);
+		note(side, "field", attr.test.retval);
+		close((int)fd);
+	}
+}
+
 static void links(struct side *side)
 {
 	int kprobe = (int)ask(side, "load", BPF_PROG_LOAD, PROG(BPF_PROG_TYPE_KPROBE));
@@ -594,6 +692,8 @@ AS_KERNEL(ringbuf_elements)
 AS_KERNEL(batches)
 AS_KERNEL(loads)
 AS_KERNEL(runs)
+AS_KERNEL(peeks)
+AS_KERNEL(fields)
 AS_KERNEL(links)
 AS_KERNEL(infos)
 
@@ -607,6 +707,8 @@ int main(void)
 	RUN(batches_as_kernel);
 	RUN(loads_as_kernel);
 	RUN(runs_as_kernel);
+	RUN(peeks_as_kernel);
+	RUN(fields_as_kernel);
 	RUN(links_as_kernel);
 	RUN(infos_as_kernel);
 	return test_done();
