@@ -179,6 +179,54 @@ static struct record_header *take_room(struct ring *ring, u32 size)
 	return header;
 }
 
+static void wake(struct map *map)
+{
+	u64 one = 1;
+
+	if (map->event_fd < 0)
+		return;
+	if (deputy_needed()) {
+		__atomic_store_n(&map->wake_pending, 1, __ATOMIC_RELEASE);
+		deputy_post();
+		return;
+	}
+	sys_write(map->event_fd, &one, sizeof(one));
+}
+
+static struct record_header *header_at(const struct ring *ring, u64 position)
+{
+	return (struct record_header *)(ring->data + (position & ring->mask));
+}
+
+/* True: the busy record was a dead process's, and is discarded now. */
+static bool discard_if_dead(struct record_header *header, u32 length)
+{
+	u32 owner = __atomic_load_n(&header->owner, __ATOMIC_RELAXED);
+
+	if (owner == PARTICIPANT_NONE || participant_alive(owner))
+		return false;
+	return __atomic_compare_exchange_n(&header->length, &length,
+					   (length & LENGTH_MASK) | BPF_RINGBUF_DISCARD_BIT, false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/*
+ * The ring is full. Where that is because its first record was left busy by a dead process and nobody reaps, the ring would
+ * stay full for ever: whoever wants room looks. Free of system calls unless the first record is busy.
+ */
+static void discard_abandoned_head(struct ring *ring)
+{
+	u64 position = __atomic_load_n(ring->consumer_pos, __ATOMIC_ACQUIRE);
+	struct record_header *header = header_at(ring, position);
+	u32 length = __atomic_load_n(&header->length, __ATOMIC_ACQUIRE);
+
+	if (length & BPF_RINGBUF_BUSY_BIT &&
+	    position == __atomic_load_n(ring->consumer_pos, __ATOMIC_ACQUIRE) &&
+	    position != __atomic_load_n(ring->producer_pos, __ATOMIC_ACQUIRE) &&
+	    discard_if_dead(header, length))
+		wake(ring->map);
+}
+
 void *ringbuf_reserve(struct map *map, u64 size, u64 flags)
 {
 	struct ring *ring = ring_of(map);
@@ -192,23 +240,10 @@ void *ringbuf_reserve(struct map *map, u64 size, u64 flags)
 	}
 	if (unlikely(!header)) {
 		count_drop(map);
+		discard_abandoned_head(ring);
 		return NULL;
 	}
 	return header + 1;
-}
-
-static void wake(struct map *map)
-{
-	u64 one = 1;
-
-	if (map->event_fd < 0)
-		return;
-	if (deputy_needed()) {
-		__atomic_store_n(&map->wake_pending, 1, __ATOMIC_RELEASE);
-		deputy_post();
-		return;
-	}
-	sys_write(map->event_fd, &one, sizeof(one));
 }
 
 void ringbuf_wake_pending(void)
@@ -281,11 +316,6 @@ u64 ringbuf_query(struct map *map, u64 flags)
 	return 0;
 }
 
-static struct record_header *header_at(const struct ring *ring, u64 position)
-{
-	return (struct record_header *)(ring->data + (position & ring->mask));
-}
-
 s64 ringbuf_consume(struct map *map, int (*fn)(void *opaque, void *data, u32 size), void *opaque)
 {
 	struct ring *ring = ring_of(map);
@@ -310,18 +340,6 @@ s64 ringbuf_consume(struct map *map, int (*fn)(void *opaque, void *data, u32 siz
 			return result;
 	}
 	return count;
-}
-
-/* True: the busy record was a dead process's, and is discarded now. */
-static bool discard_if_dead(struct record_header *header, u32 length)
-{
-	u32 owner = __atomic_load_n(&header->owner, __ATOMIC_RELAXED);
-
-	if (owner == PARTICIPANT_NONE || participant_alive(owner))
-		return false;
-	return __atomic_compare_exchange_n(&header->length, &length,
-					   (length & LENGTH_MASK) | BPF_RINGBUF_DISCARD_BIT, false,
-					   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
 u32 ringbuf_reap(struct map *map)

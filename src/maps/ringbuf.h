@@ -22,7 +22,8 @@
  * wake-ups at the beginning of a burst.
  *
  * Killed between any two stores: before producer_pos is stored nothing has happened (the lock is simply taken over);
- * after it the record is busy for ever, and the consumer would wait behind it for ever, until ringbuf_reap().
+ * after it the record is busy for ever, and the consumer would wait behind it for ever, until ringbuf_reap(), or until
+ * a producer finds no room and that record to be the reason.
  */
 #ifndef INLAY_MAPS_RINGBUF_H
 #define INLAY_MAPS_RINGBUF_H

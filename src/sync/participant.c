@@ -84,6 +84,18 @@ static int take_place(int fd)
 	return -ENOSPC;
 }
 
+static void share_slots(void)
+{
+	u32 known = __atomic_load_n(&file->percpu_count, __ATOMIC_RELAXED);
+	u32 count = percpu_count();
+
+	while (known < count &&
+	       !__atomic_compare_exchange_n(&file->percpu_count, &known, count, false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+	percpu_offer_table(file->percpu_slots, MAX(known, count));
+}
+
 int participant_join(int fd)
 {
 	int id, error;
@@ -99,7 +111,7 @@ int participant_join(int fd)
 	if (id < 0)
 		return id;
 	registry_fd = fd;
-	percpu_offer_table(file->percpu_slots);
+	share_slots();
 	__atomic_store_n(self_id, (u32)id, __ATOMIC_RELEASE);
 	return id;
 }

@@ -34,6 +34,8 @@
 struct participant_file {
 	u32 incarnation[PARTICIPANT_MAX]; /* changes under the place's lock only */
 	u64 percpu_slots[PERCPU_MAX];	  /* sync/percpu.h */
+	/* The most CPUs a participant has seen possible: one in a container without /sys sees 1. Only grows. */
+	u32 percpu_count;
 };
 
 /*

@@ -60,10 +60,10 @@ void percpu_set_table(u64 *slots, u32 count)
 	__atomic_store_n(&table, slots, __ATOMIC_RELEASE);
 }
 
-void percpu_offer_table(u64 *slots)
+void percpu_offer_table(u64 *slots, u32 count)
 {
 	if (__atomic_load_n(&table, __ATOMIC_ACQUIRE) == own_table)
-		percpu_set_table(slots, percpu_count());
+		percpu_set_table(slots, count);
 }
 
 static u32 slot_count(void)

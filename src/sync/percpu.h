@@ -26,8 +26,8 @@ u32 percpu_count(void);
 
 /* The slot table; count <= PERCPU_MAX. Set once by whoever maps it; participant_join offers the registry file's. */
 void percpu_set_table(u64 *slots, u32 count);
-/* The same with percpu_count() slots, unless there is a table already. Without any, a table of this process serves. */
-void percpu_offer_table(u64 *slots);
+/* The same, unless there is a table already. Without any, a table of this process serves. */
+void percpu_offer_table(u64 *slots, u32 count);
 
 /* Takes a slot, nested runs of one thread share it. Returns the slot or -EBUSY. At a hit. */
 int percpu_enter(void);

@@ -457,6 +457,33 @@ static void a_busy_record_is_reaped_when_its_owner_is_dead(void)
 	close(registry);
 }
 
+static void a_producer_without_room_looks_why(void)
+{
+	struct map *map = make(4096);
+	struct client client = client_of(map, 4096);
+	int registry = memfd_create("registry", MFD_CLOEXEC);
+	char buffer[64] = "";
+	pid_t child;
+
+	CHECK(participant_join(registry_again(registry)) > 0);
+	child = fork();
+	if (!child) {
+		participant_join(registry_again(registry));
+		ringbuf_reserve(map, 16, 0);
+		_exit(0);
+	}
+	waitpid(child, NULL, 0);
+	while (ringbuf_output(map, buffer, 56, 0) == 0)
+		;
+	woken(map);
+	CHECK_EQ(take(&client, buffer), -ENODATA);
+	CHECK_EQ(take(&client, buffer), 56);
+	CHECK_EQ(ringbuf_output(map, buffer, 56, 0), 0);
+	map_close(map);
+	participant_leave();
+	close(registry);
+}
+
 static int create(u32 key_size, u32 value_size, u32 max_entries, u32 flags)
 {
 	struct map_spec spec = {.type = BPF_MAP_TYPE_RINGBUF,
@@ -515,6 +542,7 @@ int main(void)
 	RUN(producers_of_two_threads);
 	RUN(producers_of_two_processes);
 	RUN(a_busy_record_is_reaped_when_its_owner_is_dead);
+	RUN(a_producer_without_room_looks_why);
 	RUN(a_killed_producer_stops_nobody);
 	RUN(bad_specs_are_refused);
 	RUN(a_hit_leaves_the_wake_up_to_the_deputy);
