@@ -160,11 +160,15 @@ run_variant() {
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 spread() { sort -n "$1" | awk 'NR == 1 { low = $1 } { high = $1 } END { print high - low }'; }
 
+# A variant's line. Its share of the untraced rate is taken round by round: what else the machine does then hits both.
 row() {
 	[ -s "$work/$1" ] || return 0
 	value=$(median "$work/$1")
-	awk -v name="$1" -v value="$value" -v base="$(median "$work/untraced")" \
-		'BEGIN { printf "  %-14s %12.0f %15.3f\n", name, value, value / base }'
+	paste "$work/$1" "$work/untraced" | awk 'NF == 2 { printf "%.4f\n", $1 / $2 }' >"$work/ratios"
+	ratio=$(median "$work/ratios")
+	printf '  %-14s %12.0f %15.3f\n' "$1" "$value" "$ratio"
+	printf '{"bench":"demo","variant":"%s","metric":"share-of-untraced","unit":"","value":%s,"spread":%s}\n' \
+		"$1" "$ratio" "$(spread "$work/ratios")" >>"$figures"
 	printf '{"bench":"demo","variant":"%s","metric":"throughput","unit":"requests/s","value":%s,"spread":%s}\n' \
 		"$1" "$value" "$(spread "$work/$1")" >>"$figures"
 }

@@ -63,8 +63,7 @@ static int resolve_name(struct search *search)
 
 	err = process_find_function(search->process, search->module, name, &address);
 	if (err)
-		return fail(search, err, "%s has no function '%s' (%s)", search->module->path, name,
-			    process_problem());
+		return fail(search, err, "%s", process_problem());
 	err = binary_address_to_offset(search->binary, address - search->module->bias, &offset);
 	if (err)
 		return fail(search, err, "'%s' is not in the code of %s", name,
