@@ -47,6 +47,8 @@ struct map_ops {
 	/* Whole-value copies for the system call side; per-CPU types copy every CPU (value_size rounded to 8, times CPUs). */
 	int (*copy_out)(struct map *map, const void *key, void *value);
 	int (*copy_in)(struct map *map, const void *key, const void *value, u64 flags);
+	/* Per-CPU types: the value of one slot (bpf_map_lookup_percpu_elem), or NULL. */
+	void *(*lookup_percpu)(struct map *map, const void *key, u32 cpu);
 	/* Copies the whole value out and deletes the element in one step (BPF_MAP_LOOKUP_AND_DELETE_ELEM). */
 	int (*take_out)(struct map *map, const void *key, void *value);
 	/* This process's view beyond the mapping: sets type_view. After init at creation; at every open. NULL: none. */

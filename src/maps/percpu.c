@@ -41,14 +41,18 @@ static char *array_values(struct map *map, u32 index)
 	return map->data + (u64)index * map->value_stride * map->cpus;
 }
 
-static void *lookup_array(struct map *map, const void *key)
+static void *lookup_array_of(struct map *map, const void *key, u32 slot)
 {
 	u32 index = array_index(key);
-	int slot = slot_in(map);
 
-	if (unlikely(index >= map->spec.max_entries || slot < 0))
+	if (unlikely(index >= map->spec.max_entries || slot >= map->cpus))
 		return NULL;
 	return array_values(map, index) + (u64)slot * map->value_stride;
+}
+
+static void *lookup_array(struct map *map, const void *key)
+{
+	return lookup_array_of(map, key, percpu_slot());
 }
 
 static int update_array(struct map *map, const void *key, const void *value, u64 flags)
@@ -92,6 +96,7 @@ const struct map_ops percpu_array_ops = {
 	.check = check_array,
 	.data_size = array_bytes,
 	.lookup = lookup_array,
+	.lookup_percpu = lookup_array_of,
 	.update = update_array,
 	.delete = array_delete,
 	.next_key = array_next_key,
@@ -106,16 +111,23 @@ static int check_hash(const struct map_spec *spec)
 	return hash_check(spec);
 }
 
-static void *lookup_hash(struct map *map, const void *key)
+static void *lookup_hash_of(struct map *map, const void *key, u32 slot)
 {
 	struct hash_view *view = hash_view_of(map);
-	int slot = slot_in(map);
 	u32 seq;
-	s64 found = hash_find(view, key, &seq);
+	s64 found;
 
-	if (found < 0 || slot < 0)
+	if (unlikely(slot >= map->cpus))
+		return NULL;
+	found = hash_find(view, key, &seq);
+	if (found < 0)
 		return NULL;
 	return hash_value(view, hash_element(view, (u32)found)) + (u64)slot * map->value_stride;
+}
+
+static void *lookup_hash(struct map *map, const void *key)
+{
+	return lookup_hash_of(map, key, percpu_slot());
 }
 
 /* A program's update is of its own slot; in a new element the others start at 0. */
@@ -167,6 +179,7 @@ const struct map_ops percpu_hash_ops = {
 	.open = hash_open,
 	.close = hash_close,
 	.lookup = lookup_hash,
+	.lookup_percpu = lookup_hash_of,
 	.update = update_hash,
 	.delete = hash_delete,
 	.next_key = hash_next_key,

@@ -41,6 +41,9 @@ static void a_program_has_its_own_value(u32 type)
 	}
 	CHECK_EQ(map->ops->copy_in(map, &key, all, BPF_ANY), 0);
 	CHECK_EQ(*(u8 *)map->ops->lookup(map, &key), slot + 1);
+	for (u32 cpu = 0; cpu < cpus; cpu++)
+		CHECK_EQ(*(u8 *)map->ops->lookup_percpu(map, &key, cpu), (u8)(cpu + 1));
+	CHECK(map->ops->lookup_percpu(map, &key, cpus) == NULL);
 	CHECK_EQ(map->ops->copy_in(map, &key, all, 3), -EINVAL);
 	CHECK_EQ(map->ops->copy_in(map, &key, all, BPF_NOEXIST), -EEXIST);
 	percpu_leave();
