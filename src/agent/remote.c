@@ -4,6 +4,8 @@
 #include <elf.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -17,7 +19,9 @@
 #define CALL_TIMEOUT_NS	 15000000000ull
 #define STOP_TIMEOUT_MS	 500
 #define EVENT_STOP	 128
-#define REMOTE_FRAME_MAX 49152
+#define REMOTE_FRAME_MAX (REMOTE_XSTATE_MAX + 1024)
+#define REMOTE_PUT	 4096
+#define REMOTE_OWN_MIN	 (64 * 1024)	  /* what dlopen needs, and as much again */
 #define SYSCALL_STOP	 (SIGTRAP | 0x80) /* with PTRACE_O_TRACESYSGOOD */
 
 #ifndef PTRACE_GETSIGMASK
@@ -81,7 +85,7 @@ int remote_borrow(struct remote *remote)
 {
 	int error = 0;
 
-	remote->stack = remote->stack_used = 0;
+	remote->stack = remote->top = remote->put_used = 0;
 	remote->changed = remote->leave_stack = false;
 	remote->deadline_ns = stop_now() + CALL_TIMEOUT_NS;
 	if (!remote->held) {
@@ -143,12 +147,6 @@ static int run_to_call_stop(struct remote *remote)
 	}
 }
 
-/* Where calls begin, and returns end. */
-static u64 stack_top(const struct remote *remote)
-{
-	return remote->stack + REMOTE_STACK - REMOTE_FRAME_MAX - 16;
-}
-
 static long run_syscall(struct remote *remote, u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {
 	sys_regs regs = remote->saved;
@@ -156,8 +154,8 @@ static long run_syscall(struct remote *remote, u64 nr, u64 a, u64 b, u64 c, u64 
 	int error;
 
 	sys_regs_set_syscall(&regs, remote->syscall_at, nr, args);
-	if (remote->stack)
-		sys_regs_set_sp(&regs, stack_top(remote));
+	if (remote->top)
+		sys_regs_set_sp(&regs, remote->top);
 	error = set_regs(remote, &regs);
 	if (!error)
 		error = run_to_call_stop(remote);
@@ -169,45 +167,101 @@ static long run_syscall(struct remote *remote, u64 nr, u64 a, u64 b, u64 c, u64 
 }
 
 /*
- * A stack of our own. Above the place where calls begin lies the way back, for the case that we are killed: what runs ends in
- * the system call instruction (here we wait for it), from there a return leads to sigreturn and the frame.
+ * Lays the way back above remote->top, for the case that we are killed: what runs ends in the system call instruction (there
+ * we wait for it), from it a return leads to sigreturn and the frame.
  */
-static int need_stack(struct remote *remote)
+static int lay_way_back(struct remote *remote)
 {
 	static u8 frame[REMOTE_FRAME_MAX];
-	u64 all = ~0ull;
+	long size = sys_frame_build(frame, sizeof(frame), remote->top + 8, &remote->saved,
+				    remote->saved_mask, remote->xstate, remote->xstate_size);
+	int error = size < 0 ? (int)size : remote_write(remote, remote->top, &remote->return_at, 8);
+
+	return error ? error : remote_write(remote, remote->top + 8, frame, (size_t)size);
+}
+
+/*
+ * How far the thread's own stack reaches below its stack pointer; 0: that cannot be told. It can where the mapping is the
+ * process's first stack, or holds the thread's descriptor, which libc puts above the stack: then nothing else is below.
+ */
+static u64 own_stack_room(const struct remote *remote)
+{
+	u64 sp = sys_regs_sp(&remote->saved), thread = sys_regs_thread(&remote->saved);
+	char path[40], line[512];
+	u64 room = 0;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", remote->pid);
+	maps = fopen(path, "re");
+	while (maps && !room && fgets(line, sizeof(line), maps)) {
+		unsigned long start, end;
+
+		if (sscanf(line, "%lx-%lx rw-p", &start, &end) != 2 || sp < start || sp >= end)
+			continue;
+		if (strstr(line, "[stack]") || (thread > sp && thread < end))
+			room = sp - start;
+		break;
+	}
+	if (maps)
+		fclose(maps);
+	return room;
+}
+
+/* Below the red zone: what is put there, then the way back, then the calls. */
+static int use_own_stack(struct remote *remote)
+{
+	u64 sp = sys_regs_sp(&remote->saved);
+
+	if (own_stack_room(remote) < REMOTE_OWN_MIN)
+		return -ENOSPC;
+	remote->put_room = REMOTE_PUT;
+	remote->put_base = ALIGN_DOWN(sp - SYS_REGS_RED_ZONE - remote->put_room, 64);
+	remote->top = remote->put_base - ALIGN_UP(remote->xstate_size + 1024, 64);
+	return lay_way_back(remote);
+}
+
+static int map_stack(struct remote *remote)
+{
+	long result = run_syscall(remote, SYS_mmap, 0, REMOTE_STACK, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
 	sys_regs regs;
-	long result, size;
 	int error;
 
-	if (remote->stack)
-		return 0;
-	remote->changed = true;
-	error = trace(PTRACE_SETSIGMASK, remote->tid, 8, ptr_to_u64(&all));
-	if (error)
-		return error;
-	result = run_syscall(remote, SYS_mmap, 0, REMOTE_STACK, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
 	if (result < 0 && result > -4096)
 		return (int)result;
-	remote->stack = (u64)result;
-	size = sys_frame_build(frame, sizeof(frame), stack_top(remote) + 8, &remote->saved,
-			       remote->saved_mask, remote->xstate, remote->xstate_size);
-	if (size < 0)
-		return (int)size;
-	error = remote_write(remote, stack_top(remote), &remote->return_at, 8);
-	if (!error)
-		error = remote_write(remote, stack_top(remote) + 8, frame, (size_t)size);
+	remote->stack = remote->put_base = (u64)result;
+	remote->put_room = REMOTE_PUT;
+	remote->top = remote->stack + REMOTE_STACK - REMOTE_FRAME_MAX;
+	error = lay_way_back(remote);
 	/* From here on our death is survived. Before, for the length of one mmap, it is not. */
 	if (!error)
 		error = get_regs(remote, &regs);
-	sys_regs_set_sp(&regs, stack_top(remote));
-	return error ? error : set_regs(remote, &regs);
+	if (error)
+		return error;
+	sys_regs_set_sp(&regs, remote->top);
+	return set_regs(remote, &regs);
+}
+
+/* Before the thread runs anything for us. */
+static int prepare(struct remote *remote)
+{
+	u64 all = ~0ull;
+	int error;
+
+	if (remote->top)
+		return 0;
+	error = use_own_stack(remote);
+	if (error)
+		remote->top = 0;
+	remote->changed = true;
+	if (trace(PTRACE_SETSIGMASK, remote->tid, 8, ptr_to_u64(&all)))
+		return -ESRCH;
+	return error ? map_stack(remote) : 0;
 }
 
 long remote_syscall(struct remote *remote, u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {
-	int error = need_stack(remote);
+	int error = prepare(remote);
 
 	return error ? error : run_syscall(remote, nr, a, b, c, d, e, f);
 }
@@ -215,13 +269,11 @@ long remote_syscall(struct remote *remote, u64 nr, u64 a, u64 b, u64 c, u64 d, u
 int remote_call(struct remote *remote, u64 function, u64 a, u64 b, u64 c, u64 *ret_result)
 {
 	sys_regs regs = remote->saved;
-	u64 top;
-	int error = need_stack(remote);
+	int error = prepare(remote);
 
 	if (error)
 		return error;
-	top = stack_top(remote);
-	sys_regs_set_function(&regs, function, top, a, b, c);
+	sys_regs_set_function(&regs, function, remote->top, a, b, c);
 	/* It returns to a system call, which is where we wait for it: no breakpoint, no signal. */
 	error = remote_write(remote, sys_regs_sp(&regs), &remote->syscall_at, 8);
 	if (!error)
@@ -231,7 +283,7 @@ int remote_call(struct remote *remote, u64 function, u64 a, u64 b, u64 c, u64 *r
 		if (!error)
 			error = get_regs(remote, &regs);
 		if (!error && sys_regs_ip(&regs) == remote->syscall_at + SYS_REGS_CALL_BYTES &&
-		    sys_regs_sp(&regs) == top)
+		    sys_regs_sp(&regs) == remote->top)
 			break;
 	}
 	if (error)
@@ -245,17 +297,17 @@ int remote_call(struct remote *remote, u64 function, u64 a, u64 b, u64 c, u64 *r
 int remote_put(struct remote *remote, const void *from, size_t size, u64 *ret_address)
 {
 	u64 address;
-	int error = need_stack(remote);
+	int error = prepare(remote);
 
 	if (error)
 		return error;
-	if (remote->stack_used + size > REMOTE_STACK / 2)
+	if (remote->put_used + size > remote->put_room)
 		return -ENOSPC;
-	address = remote->stack + remote->stack_used;
+	address = remote->put_base + remote->put_used;
 	error = remote_write(remote, address, from, size);
 	if (error)
 		return error;
-	remote->stack_used += ALIGN_UP(size, 16);
+	remote->put_used += ALIGN_UP(size, 16);
 	*ret_address = address;
 	return 0;
 }

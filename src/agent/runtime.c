@@ -65,10 +65,26 @@ static struct runtime {
 	struct session *sessions[RUNTIME_MAX_SESSIONS];
 } runtime = {.door_fd = -1, .proc_fd = -1};
 
+static bool try_lock(void)
+{
+	return !__atomic_exchange_n(&runtime.lock, 1, __ATOMIC_ACQUIRE);
+}
+
 static void lock(void)
 {
-	while (__atomic_exchange_n(&runtime.lock, 1, __ATOMIC_ACQUIRE))
+	while (!try_lock())
 		sys_sched_yield();
+}
+
+/* For threads of the program: the holder may be the very thread, borrowed again in the middle of an earlier entry. */
+static bool lock_in_time(void)
+{
+	for (u32 i = 0; i < 10000; i++) {
+		if (try_lock())
+			return true;
+		sys_sched_yield();
+	}
+	return false;
 }
 
 static void unlock(void)
@@ -398,7 +414,8 @@ int agent_entry(const struct agent_params *params)
 	for (;;) {
 		u32 tid;
 
-		lock();
+		if (!lock_in_time())
+			return -EBUSY;
 		if (runtime.pid && runtime.pid != sys_getpid()) {
 			unlock();
 			return AGENT_STALE;

@@ -31,7 +31,11 @@ struct walk {
 	bool outside_libc; /* some frame is the program's own */
 };
 
-/* Allocators that take libc's place: while in them a thread may hold their locks. */
+/*
+ * Beside these and the dynamic linker: an agent that is there already. A thread is in its entry when a loader died over it.
+ *
+ * Allocators that take libc's place: while in them a thread may hold their locks.
+ */
 static const char *const allocators[] = {"libjemalloc", "libtcmalloc", "libmimalloc", "libhoard",
 					 "librpmalloc", "libsnmalloc", "liblsan",     "libasan",
 					 "libtsan",	"libduma",     "libefence"};
@@ -248,7 +252,8 @@ int safe_open(struct process *process, struct safe **ret_safe)
 	for (size_t i = 0; !error && i < count; i++) {
 		const struct process_module *module = &modules[i];
 
-		if (module == facts->interpreter || is_allocator(module->path))
+		if (module == facts->interpreter || is_allocator(module->path) ||
+		    strstr(module->path, "inlay-agent-"))
 			add_range(safe, module->start, module->end);
 		else if (module == facts->libc || module->is_exe)
 			error = add_functions(safe, module, module == facts->libc);

@@ -103,7 +103,8 @@ static void lab_describe(pid_t pid, char *to, size_t size)
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	status = fopen(path, "r");
 	while (status && fgets(line, sizeof(line), status)) {
-		if (!strncmp(line, "Sig", 3) || !strncmp(line, "Threads", 7))
+		if ((!strncmp(line, "Sig", 3) && strncmp(line, "SigQ", 4)) ||
+		    !strncmp(line, "Threads", 7))
 			used += (size_t)snprintf(to + used, size - used, "%s", line);
 	}
 	if (status)
