@@ -47,6 +47,7 @@ struct arch {
 		/* The permanent per-site part and the replaceable image: see arch/trampoline.h. */
 		int (*stub)(struct codebuf *buf, struct stub_spec *spec);
 		int (*image)(struct codebuf *buf, const struct trampoline_spec *spec);
+		s32 hit_offset; /* of an image's struct hit from reader->sp */
 	} trampoline;
 	struct {
 		/* Writes patch_size bytes for kind at site -> target. -ERANGE out of reach. */

@@ -76,6 +76,7 @@ struct stub_spec {
 	enum trampoline_when when;
 	s64 tls_offset; /* of the reader pointer */
 	u64 slow_path;	/* C: struct reader *reader_self(void), called with every register saved */
+	u64 judge;	/* C: void judge(struct reader *, u64 sp): clears the mark if it is stale */
 	u64 resume;	/* ENTRY: site + window length */
 	struct displaced *displaced; /* ENTRY: NULL: the window is a NOP */
 	u64 return_lookup; /* RETURN: C: u64 find(struct reader *or_null, u64 slot, struct hit *or_null): pops the

@@ -7,6 +7,7 @@
 #include "base/codebuf.h"
 #include "base/mem.h"
 #include "hook/shadow.h"
+#include "hook/stale.h"
 #include "sync/percpu.h"
 #include "sync/reader.h"
 
@@ -157,6 +158,7 @@ int site_make_stub(struct site *site, enum hook_side side)
 		.when = side == HOOK_ENTRY ? TRAMPOLINE_ENTRY : TRAMPOLINE_RETURN,
 		.tls_offset = reader_tls_offset(),
 		.slow_path = ptr_to_u64((const void *)reader_self),
+		.judge = ptr_to_u64((const void *)stale_judge_mark),
 		.resume = site->spec.address + window_of(&site->spec),
 		.displaced = site->spec.kind == SITE_NOP ? NULL : &site->spec.displaced,
 		.return_lookup = ptr_to_u64((const void *)shadow_pop),

@@ -17,7 +17,9 @@ const struct arch arch_x86_64 = {
 			.epilogue = x86_64_jit_epilogue,
 			.clobbers = x86_64_jit_clobbers,
 		},
-	.trampoline = {.stub = x86_64_trampoline_stub, .image = x86_64_trampoline_image},
+	.trampoline = {.stub = x86_64_trampoline_stub,
+		       .image = x86_64_trampoline_image,
+		       .hit_offset = -X86_64_FRAME_SIZE},
 	.patch = {.encode = x86_64_patch_encode},
 	.relocate = {.copy = x86_64_relocate_copy},
 };

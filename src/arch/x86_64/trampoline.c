@@ -152,11 +152,12 @@ static u16 emit_swappable_jump(struct codebuf *buf, u32 start)
  */
 struct mark_paths {
 	u32 enter_nested, leave_nested; /* marks of the branches to them */
-	u64 entered, left;		/* where they come back to */
+	u64 enter, entered, left;	/* where they come back to */
 };
 
 static void emit_enter(struct codebuf *buf, struct mark_paths *paths)
 {
+	paths->enter = codebuf_pc(buf);
 	emit_compare(buf, X86_R11, READER_NEST, 0);
 	paths->enter_nested = emit_far_if(buf, X86_CC_NE);
 	asm_store_imm(buf, 8, X86_R11, READER_NEST, 1);
@@ -177,12 +178,32 @@ static void emit_leave(struct codebuf *buf, s64 tls_offset, struct mark_paths *p
 	asm_pop(buf, X86_R11);
 }
 
-/* A mark that is gone already (cleared as stale) stays away. */
-static void emit_nested(struct codebuf *buf, const struct mark_paths *paths)
+/*
+ * Entered while marked: a signal handler or a program's callee, below the mark's stack pointer; at it or above, the mark may
+ * have been jumped out of, and is judged. A mark that is gone when it is left stays away.
+ */
+static void emit_nested(struct codebuf *buf, const struct stub_spec *spec,
+			const struct mark_paths *paths)
 {
+	u64 count;
+	u32 above;
+
 	land_far(buf, paths->enter_nested);
+	asm_mem(buf, 8, 0x3b, X86_RSP, X86_R11, READER_SP); /* cmp rsp, [r11 + sp] */
+	above = asm_skip_if(buf, X86_CC_AE);
+	count = codebuf_pc(buf);
 	emit_increment(buf, X86_R11, READER_NEST);
 	asm_jump(buf, paths->entered);
+	asm_land(buf, above);
+	push_caller_saved(buf);
+	asm_mov(buf, 8, X86_RDI, X86_R11);
+	asm_lea(buf, X86_RSI, X86_RSP, 8 * (s32)ARRAY_SIZE(caller_saved));
+	emit_call(buf, spec->judge);
+	pop_caller_saved(buf);
+	emit_load_reader(buf, spec->tls_offset);
+	emit_compare(buf, X86_R11, READER_NEST, 0);
+	asm_jcc(buf, X86_CC_NE, count);
+	asm_jump(buf, paths->enter);
 	land_far(buf, paths->leave_nested);
 	asm_jcc(buf, X86_CC_B, paths->left);
 	emit_decrement(buf, X86_R11, READER_NEST);
@@ -224,7 +245,7 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 	asm_jcc(buf, X86_CC_NE, marked);
 	asm_pop(buf, X86_R11); /* no record to be had: the function runs unprobed */
 	asm_jump(buf, buf->exec + start + spec->ret_displaced);
-	emit_nested(buf, &paths);
+	emit_nested(buf, spec, &paths);
 	spec->ret_size = (u16)(buf->size - start);
 	return err ? err : buf->error;
 }
@@ -285,7 +306,7 @@ static int emit_return_stub(struct codebuf *buf, struct stub_spec *spec)
 	emit_slow_path(buf, spec->slow_path);
 	asm_jcc(buf, X86_CC_NE, marked);
 	emit_bare_return(buf, spec->return_lookup);
-	emit_nested(buf, &paths);
+	emit_nested(buf, spec, &paths);
 	spec->ret_size = (u16)(buf->size - start);
 	return buf->error;
 }

@@ -18,6 +18,7 @@ int x86_64_patch_encode(u8 *bytes, enum patch_kind kind, u64 site, u64 target);
 int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced);
 
 /* trampoline.c */
+#define X86_64_FRAME_SIZE 208 /* of an image; struct hit is at its bottom */
 int x86_64_trampoline_stub(struct codebuf *buf, struct stub_spec *spec);
 int x86_64_trampoline_image(struct codebuf *buf, const struct trampoline_spec *spec);
 
