@@ -118,10 +118,11 @@ void *arena_alloc(size_t size)
 
 void arena_free(void *memory)
 {
-	struct header *block = (struct header *)memory - 1;
+	struct header *block;
 
 	if (!memory)
 		return;
+	block = (struct header *)memory - 1;
 	lock();
 	arena.in_use -= block->size;
 	if (block->class == CLASS_OWN_MAPPING) {
@@ -137,7 +138,6 @@ void arena_free(void *memory)
 
 void *arena_resize(void *memory, size_t size)
 {
-	struct header *block = (struct header *)memory - 1;
 	size_t keep;
 	void *fresh;
 
@@ -146,7 +146,7 @@ void *arena_resize(void *memory, size_t size)
 	fresh = arena_alloc(size);
 	if (!fresh)
 		return NULL;
-	keep = block->size - HEADER_SIZE;
+	keep = ((struct header *)memory - 1)->size - HEADER_SIZE;
 	mem_copy(fresh, memory, MIN(keep, size));
 	arena_free(memory);
 	return fresh;

@@ -224,7 +224,8 @@ static void skips_land_where_they_say(void)
 {
 	u32 mark = asm_skip_if(fresh(), X86_CC_NE);
 
-	codebuf_put(&buf, 0, 40);
+	for (int i = 0; i < 5; i++)
+		codebuf_put(&buf, 0, 8);
 	asm_land(&buf, mark);
 	buf.size = 2;
 	expect("jnz 0x%016llX", BASE + 42);
@@ -235,7 +236,8 @@ static void skips_land_where_they_say(void)
 	CHECK_EQ(buf.error, 0);
 	codebuf_init(&buf, NULL, BASE, 0);
 	mark = asm_skip(&buf);
-	codebuf_put(&buf, 0, 128);
+	for (int i = 0; i < 16; i++)
+		codebuf_put(&buf, 0, 8);
 	asm_land(&buf, mark);
 	CHECK_EQ(buf.error, -ERANGE);
 }

@@ -65,7 +65,8 @@ static void a_block_runs_near_the_code(void)
 
 static void blocks_reach_whatever_they_are_near_to(void)
 {
-	u64 places[] = {here(), (u64)(uintptr_t)printf, 0x400000, 0x10000000000, 0};
+	char *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	u64 places[] = {here(), (u64)(uintptr_t)printf, 0x400000, (u64)(uintptr_t)page, 0};
 	struct text_block blocks[ARRAY_SIZE(places)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {

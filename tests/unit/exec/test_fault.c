@@ -23,6 +23,9 @@ static int in_child(int (*run)(void))
 	int status;
 
 	if (!child) {
+		/* A sanitizer has its own. */
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGBUS, SIG_DFL);
 		if (reader_init() || fault_init())
 			_exit(99);
 		_exit(run());
@@ -199,7 +202,7 @@ static int blocked_signals(void)
 	void *result;
 
 	WANT(fault_refresh() == 0);
-	munmap(memory, PAGE);
+	mprotect(memory, PAGE, PROT_NONE);
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	pthread_create(&thread, NULL, read_blocked, memory);
