@@ -3,11 +3,11 @@
 
 #include <stdio.h>
 
-/* Where the text goes; the helpers' names, if any. */
+/* Where the text goes; the called helper's name, if known. */
 struct out {
 	char *buffer;
 	size_t size;
-	disasm_helper_name helper;
+	const char *helper;
 };
 
 #define PUT(o, ...) ((void)snprintf((o)->buffer, (o)->size, __VA_ARGS__))
@@ -174,8 +174,6 @@ static void put_constant(struct out *o, const struct bpf_insn *insn)
 
 static void put_call(struct out *o, const struct bpf_insn *insn)
 {
-	const char *name;
-
 	switch (insn->src_reg) {
 	case INSN_CALL_SUBPROG:
 		PUT(o, "(%02x) call pc%+d", insn->code, insn->imm);
@@ -184,8 +182,8 @@ static void put_call(struct out *o, const struct bpf_insn *insn)
 		PUT(o, "(%02x) call kernel-function", insn->code);
 		return;
 	default:
-		name = o->helper ? o->helper((u32)insn->imm) : NULL;
-		PUT(o, "(%02x) call %s#%d", insn->code, name ? name : "unknown", insn->imm);
+		PUT(o, "(%02x) call %s#%d", insn->code, o->helper ? o->helper : "unknown",
+		    insn->imm);
 	}
 }
 
@@ -214,8 +212,7 @@ static void put_jump(struct out *o, const struct bpf_insn *insn)
 		    insn->dst_reg, operator,(u32) insn->imm, insn->off);
 }
 
-void disasm_insn_named(const struct bpf_insn *insn, disasm_helper_name helper, char *buffer,
-		       size_t size)
+void disasm_insn_calling(const struct bpf_insn *insn, const char *helper, char *buffer, size_t size)
 {
 	struct out o = {.buffer = buffer, .size = size, .helper = helper};
 
@@ -243,5 +240,12 @@ void disasm_insn_named(const struct bpf_insn *insn, disasm_helper_name helper, c
 
 void disasm_insn(const struct bpf_insn *insn, char *buffer, size_t size)
 {
-	disasm_insn_named(insn, NULL, buffer, size);
+	disasm_insn_calling(insn, NULL, buffer, size);
+}
+
+void disasm_insn_named(const struct bpf_insn *insn, disasm_helper_name name, char *buffer,
+		       size_t size)
+{
+	disasm_insn_calling(insn, insn_is_call_helper(insn) ? name((u32)insn->imm) : NULL, buffer,
+			    size);
 }

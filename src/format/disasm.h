@@ -9,9 +9,12 @@
 
 /* insn[1] is read for 64-bit constants. buffer is always terminated. Pure; any thread. */
 void disasm_insn(const struct bpf_insn *insn, char *buffer, size_t size);
-/* Where a client resolves names: returns the name of a helper ("bpf_map_lookup_elem") or NULL. */
+/* The same, with the name of the helper that a call of one means ("bpf_map_lookup_elem"; NULL: unknown). */
+void disasm_insn_calling(const struct bpf_insn *insn, const char *helper, char *buffer,
+			 size_t size);
+/* The same, asking for the name: NULL when the number has none. */
 typedef const char *(*disasm_helper_name)(u32 id);
-void disasm_insn_named(const struct bpf_insn *insn, disasm_helper_name helper, char *buffer,
+void disasm_insn_named(const struct bpf_insn *insn, disasm_helper_name name, char *buffer,
 		       size_t size);
 
 #endif

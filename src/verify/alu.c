@@ -10,14 +10,13 @@ int alu_check_reg(struct verifier *env, u32 regno, enum reg_use use)
 	if (regno >= REG_CNT)
 		return verify_reject(env, WHY_BAD_INSN, (int)regno, -EINVAL, "R%u is invalid",
 				     regno);
+	env->logged_changes |= 1u << regno;
 	if (use == REG_READ && running_regs(env)[regno].type == REG_NONE)
 		return verify_reject(env, WHY_UNINIT_REG, (int)regno, -EACCES, "R%u !read_ok",
 				     regno);
 	if (use == REG_WRITE && regno == REG_FP)
 		return verify_reject(env, WHY_FP_WRITE, (int)regno, -EACCES,
 				     "frame pointer is read only");
-	if (use == REG_WRITE)
-		env->logged_changes |= 1u << regno;
 	return 0;
 }
 

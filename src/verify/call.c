@@ -36,7 +36,7 @@ int call_subprog(struct verifier *env, const struct bpf_insn *insn, u32 *ret_nex
 		reg_set_none(&caller->regs[i]);
 	}
 	reg_set_none(&caller->regs[0]);
-	if (env->request->log_level & LOG_LEVEL1) {
+	if (env->request->log_level & (LOG_LEVEL1 | LOG_LEVEL2)) {
 		log_text(env, "caller:\n");
 		env->state->depth--;
 		log_state(env, LOG_STATE_FULL);
@@ -187,13 +187,13 @@ int call_exit(struct verifier *env, u32 *ret_next, bool *ret_done)
 		caller->regs[0] = callee->regs[0];
 		*ret_next = callee->callsite + 1;
 	}
-	if (env->request->log_level & LOG_LEVEL1) {
+	if (env->request->log_level & (LOG_LEVEL1 | LOG_LEVEL2)) {
 		log_text(env, "returning from callee:\n");
 		log_state(env, LOG_STATE_FULL);
 	}
 	frame_free(callee);
 	state->frames[--state->depth] = NULL;
-	if (env->request->log_level & LOG_LEVEL1) {
+	if (env->request->log_level & (LOG_LEVEL1 | LOG_LEVEL2)) {
 		log_text(env, "to caller at %u:\n", *ret_next);
 		log_state(env, LOG_STATE_FULL);
 	}

@@ -139,10 +139,14 @@ static void mark_points(struct verifier *env, u32 at)
 {
 	const struct bpf_insn *insn = &env->insns[at];
 
-	if (is_unconditional(insn))
-		env->facts[jump_target(insn, at)].prune_point = true;
-	else if (is_jump(insn) || insn_is_call_subprog(insn))
+	if (!is_unconditional(insn) && (is_jump(insn) || refers_to_subprog(insn)))
 		env->facts[at].prune_point = true;
+	if (is_jump(insn))
+		env->facts[jump_target(insn, at)].prune_point = true;
+	if (insn_is_call_subprog(insn)) {
+		env->facts[at + 1].prune_point = true;
+		env->facts[at + 1 + (u32)insn->imm].prune_point = true;
+	}
 	if (insn_is_call_helper(insn) &&
 	    (insn->imm == BPF_FUNC_loop || insn->imm == BPF_FUNC_for_each_map_elem)) {
 		env->facts[at].prune_point = true;

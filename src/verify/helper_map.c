@@ -126,7 +126,7 @@ int helper_map_lock(struct verifier *env, int regno, bool lock)
 			env, WHY_LOCK, regno, -EINVAL,
 			"R%d doesn't have constant offset. bpf_spin_lock has to be at the constant offset",
 			regno);
-	if (!reg->map->has_btf)
+	if (reg->map->spin_lock_off == UINT32_MAX && !reg->map->has_btf)
 		return verify_reject(env, WHY_LOCK, regno, -EINVAL,
 				     "map '%s' has to have BTF in order to use bpf_spin_lock",
 				     reg->map->name);
@@ -167,7 +167,7 @@ int helper_map_timer(struct verifier *env, int regno)
 			env, WHY_LOCK, regno, -EINVAL,
 			"R%d doesn't have constant offset. bpf_timer has to be at the constant offset",
 			regno);
-	if (!reg->map->has_btf)
+	if (reg->map->timer_off == UINT32_MAX && !reg->map->has_btf)
 		return verify_reject(env, WHY_LOCK, regno, -EINVAL,
 				     "map '%s' has to have BTF in order to use bpf_timer",
 				     reg->map->name);

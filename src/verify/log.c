@@ -361,6 +361,14 @@ static void log_changes(struct verifier *env)
 	log_state(env, LOG_STATE_CHANGED);
 }
 
+static const char *helper_name(struct verifier *env, const struct bpf_insn *insn)
+{
+	const struct helper_proto *proto =
+		insn_is_call_helper(insn) ? env->host->helper((u32)insn->imm) : NULL;
+
+	return proto ? proto->name : NULL;
+}
+
 void log_insn(struct verifier *env, u32 insn)
 {
 	char text[DISASM_MAX];
@@ -368,12 +376,12 @@ void log_insn(struct verifier *env, u32 insn)
 
 	log_changes(env);
 	log_source(env, insn);
-	disasm_insn(&env->insns[insn], text, sizeof(text));
+	disasm_insn_calling(&env->insns[insn], helper_name(env, &env->insns[insn]), text,
+			    sizeof(text));
 	before = env->log->length;
 	log_text(env, "%u: %s\n", insn, text);
 	env->log_prev_end = env->log->length;
-	env->log_prev_width =
-		env->log->length - before - (size_t)snprintf(NULL, 0, "%u: ", insn) - 1;
+	env->log_prev_width = env->log->length - before;
 }
 
 void log_stats(struct verifier *env)

@@ -226,7 +226,7 @@ static int step(struct verifier *env, bool new_path, enum step *ret_step)
 		if (outcome < 0)
 			return outcome;
 		if (outcome == PRUNE_COVERED) {
-			if (env->request->log_level & LOG_LEVEL1)
+			if (env->request->log_level & (LOG_LEVEL1 | LOG_LEVEL2))
 				log_text(env, new_path ? "\nfrom %u to %u: safe\n" : "%u: safe\n",
 					 new_path ? env->prev_insn : env->insn, env->insn);
 			*ret_step = STEP_PATH_ENDED;
