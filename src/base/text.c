@@ -12,6 +12,7 @@
 #include <linux/memfd.h>
 
 #include "base/arena.h"
+#include "base/cpu.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "base/text_gap.h"
@@ -252,7 +253,7 @@ void text_commit(struct text_block *block)
 #else
 	/* x86 keeps instruction fetch coherent; threads that may have fetched the old bytes are the poker's to synchronise. */
 	(void)block;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	cpu_compiler_barrier();
 #endif
 }
 
