@@ -22,36 +22,51 @@ HELPER_0(get_prandom_u32)
 	return (u32)(value >> 32);
 }
 
-/* Folds into 16 bits, as bpf_csum_diff does since Linux 6.13 (earlier kernels' results differ between CPUs). */
-static u64 fold(u64 sum)
+/* Sums are ones' complement: a carry comes back in at the bottom, and 0 has a second form, all ones, that is kept apart. */
+static u32 fold_32(u64 sum)
+{
+	while (sum >> 32)
+		sum = (u32)sum + (sum >> 32);
+	return (u32)sum;
+}
+
+/* As bpf_csum_diff does since Linux 6.13 (earlier kernels' results differ between CPUs). */
+static u64 fold_16(u32 sum)
 {
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
 	return sum;
 }
 
-/* The sum of the words, or with invert of their complements. size is a multiple of 4; words may lie anywhere. */
-static u64 add_words(u64 sum, const u8 *words, u32 size, u32 invert)
+/* size is a multiple of 4; words may lie anywhere. */
+static u32 add_words(u32 seed, u64 address, u32 size)
 {
+	const u8 *words = ptr_from_u64(address);
+	u64 sum = seed;
+
 	for (u32 i = 0; i < size; i += 4) {
 		u32 word;
 
 		__builtin_memcpy(&word, words + i, 4);
-		sum += word ^ invert;
+		sum += word;
 	}
-	return sum;
+	return fold_32(sum);
 }
 
-HELPER_5(csum_diff, from, from_size_word, to, to_size_word, seed)
+HELPER_5(csum_diff, from, from_size_word, to, to_size_word, seed_word)
 {
 	u32 from_size = (u32)from_size_word;
 	u32 to_size = (u32)to_size_word;
-	u64 sum = (u32)seed;
+	u32 seed = (u32)seed_word;
 
 	if ((from_size | to_size) & 3)
 		return helper_result(-EINVAL);
-	if (!from_size && !to_size)
-		return sum;
-	sum = add_words(sum, ptr_from_u64(to), to_size, 0);
-	return fold(add_words(sum, ptr_from_u64(from), from_size, ~0u));
+	if (from_size && to_size)
+		return fold_16(fold_32((u64)add_words(seed, to, to_size) +
+				       (u32)~add_words(0, from, from_size)));
+	if (to_size)
+		return fold_16(add_words(seed, to, to_size));
+	if (from_size)
+		return fold_16(~add_words(~seed, from, from_size));
+	return fold_16(seed);
 }
