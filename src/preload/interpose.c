@@ -14,7 +14,6 @@
 
 #include "base/sys.h"
 #include "object/object.h"
-#include "preload/interpose.h"
 
 #define EXPORTED __attribute__((visibility("default")))
 
@@ -90,8 +89,4 @@ EXPORTED int close(int fd)
 {
 	object_close(fd);
 	return __close(fd);
-}
-
-void interpose_anchor(void)
-{
 }

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* libbpf as it is, on object_bpf: what a skeleton does, from feature probes to reading a map. */
-/* First: it defines mmap and mmap64 apart. Here the definitions serve libbpf.so, as in the executable. */
-#include "preload/interpose.c"
-
 #include "test.h"
 
 #include <bpf/bpf.h>
