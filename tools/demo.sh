@@ -86,10 +86,10 @@ measure() {
 		sed -n 's/^GET: \([0-9.]*\) requests per second.*/\1/p' | tail -n 1
 }
 
-# Waits until the file has a line with "attached"; gives up when the process is gone.
+# Waits until the file has a line that begins with "attached"; gives up when the process is gone.
 wait_attached() {
 	for wait in $(seq 200); do
-		grep -q attached "$2" 2>/dev/null && return 0
+		grep -q "^attached" "$2" 2>/dev/null && return 0
 		kill -0 "$1" 2>/dev/null || return 1
 		sleep 0.05
 	done
