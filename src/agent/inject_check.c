@@ -114,6 +114,18 @@ static int check_kind(const struct process_facts *facts, const struct problem *p
 	return 0;
 }
 
+/* Its new threads would be stopped too, ours among them. */
+static bool is_stopped(pid_t pid)
+{
+	char path[40], line[512];
+	const char *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	read_line(path, line, sizeof(line));
+	at = strrchr(line, ')');
+	return at && at[1] == ' ' && at[2] == 'T';
+}
+
 int inject_check(const struct process *process, pid_t held, const struct problem *problem)
 {
 	const struct process_facts *facts = process_facts(process);
@@ -133,6 +145,11 @@ int inject_check(const struct process *process, pid_t held, const struct problem
 			"process %d is being traced by %s (process %d); let it detach first",
 			facts->pid, name, facts->tracer);
 	}
+	if (is_stopped(facts->pid))
+		return problem_set(
+			problem, -EBUSY,
+			"process %d is stopped (by SIGSTOP or a terminal); continue it first, kill -CONT %d",
+			facts->pid, facts->pid);
 	if (facts->shadow_stack)
 		return problem_set(
 			problem, -EOPNOTSUPP,

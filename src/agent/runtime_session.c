@@ -19,6 +19,9 @@
 
 #define MAX_MAPS  256
 #define MAX_LINKS 1024
+/* How long threads inside a program are waited for: at a detachment, and at each of a session's end. */
+#define GRACE_MS       1000
+#define CLOSE_GRACE_MS 20
 
 struct session_map {
 	struct map *map; /* NULL: free */
@@ -467,6 +470,8 @@ void session_close(struct session *session)
 {
 	/* The loader is gone, or leaving: it is not asked to stop threads any more. */
 	session->stopper.fd = -1;
+	/* Every site is restored before anybody is waited for long. */
+	hook_set_timeout(CLOSE_GRACE_MS);
 	if (session->printk) {
 		helpers_set_printk_ring(NULL);
 	}
@@ -487,6 +492,7 @@ void session_close(struct session *session)
 	sys_close(session->fd);
 	arena_free(session->sites);
 	arena_free(session);
+	hook_set_timeout(GRACE_MS);
 	hook_reap();
 	if (--sessions_open)
 		return;

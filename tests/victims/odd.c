@@ -8,6 +8,7 @@
  *        odd exits       its main thread calls pthread_exit at SIGUSR1; the other goes on, and exits 0 at the next one
  *        odd drops       becomes nobody at SIGUSR1
  *        odd forks       at SIGUSR1 forks a child that makes 1000 calls, and exits 0 when that one did
+ *        odd breeds      the same, but the child calls until SIGUSR1 too, which its parent passes on and exits as it did
  *        odd execs       at SIGUSR1 becomes /bin/true
  *        odd masked      blocks every signal but SIGUSR1, at which it exits 0
  *        odd handler     a timer's handler makes calls too, many of them while the main thread is in a call
@@ -101,6 +102,24 @@ static int forks(void)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+static int breeds(void)
+{
+	int status;
+	pid_t child;
+
+	call_until(1);
+	child = fork();
+	if (child == 0) {
+		call_until(2);
+		_exit(0);
+	}
+	call_until(2);
+	kill(child, SIGUSR1);
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
 static int exits(void)
 {
 	pthread_t thread;
@@ -171,9 +190,9 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(void);
-	} modes[] = {{"mdwe", mdwe},	 {"closer", closer},  {"exits", exits},
-		     {"drops", drops},	 {"forks", forks},    {"execs", execs},
-		     {"masked", masked}, {"handler", handler}};
+	} modes[] = {{"mdwe", mdwe},	 {"closer", closer},   {"exits", exits},
+		     {"drops", drops},	 {"forks", forks},     {"execs", execs},
+		     {"masked", masked}, {"handler", handler}, {"breeds", breeds}};
 
 	signal(SIGUSR1, tell);
 	for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++) {

@@ -112,6 +112,80 @@ static void program_forks(void)
 	CHECK_EQ(ends_while_attached("forks", 1), 0);
 }
 
+static pid_t child_of(pid_t pid)
+{
+	char path[64];
+	int child = 0;
+	FILE *children;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	children = fopen(path, "r");
+	if (children && fscanf(children, "%d", &child) != 1)
+		child = 0;
+	if (children)
+		fclose(children);
+	return child;
+}
+
+/* A child inherits the patched text; whatever happens in its parent afterwards, it must run on it. */
+static void child_outlives_the_probe_it_inherited(enum hook_side side)
+{
+	pid_t pid = lab_start("odd", "breeds"), child;
+	struct lab_probe probe;
+
+	CHECK_EQ(lab_attach(pid, "victim_work", side, &probe), 0);
+	CHECK(lab_hits_grow(&probe, 100));
+	kill(pid, SIGUSR1);
+	lab_sleep_ms(100);
+	child = child_of(pid);
+	CHECK(child > 0);
+	CHECK_EQ(lab_detach(&probe), 0);
+	for (int i = 0; i < 10; i++) {
+		CHECK_EQ(lab_attach(pid, "victim_work", i & 1 ? HOOK_ENTRY : HOOK_RETURN, &probe),
+			 0);
+		CHECK(lab_hits_grow(&probe, 100));
+		CHECK_EQ(lab_detach(&probe), 0);
+	}
+	CHECK(lab_text_restored(pid, &probe));
+	kill(pid, SIGUSR1);
+	CHECK_EQ(lab_wait(pid, 2000), 0);
+}
+
+static void child_outlives_an_entry_probe(void)
+{
+	child_outlives_the_probe_it_inherited(HOOK_ENTRY);
+}
+
+static void child_outlives_a_return_probe(void)
+{
+	child_outlives_the_probe_it_inherited(HOOK_RETURN);
+}
+
+/* A child of a process that was probed before has a copy of the agent, but not its threads: it gets a copy of its own. */
+static void child_of_a_probed_process_is_probed(void)
+{
+	pid_t pid = lab_start("odd", "breeds"), child;
+	struct lab_probe parents, childs;
+
+	CHECK_EQ(lab_attach(pid, "victim_work", HOOK_ENTRY, &parents), 0);
+	CHECK(lab_hits_grow(&parents, 100));
+	CHECK_EQ(lab_detach(&parents), 0);
+	CHECK(lab_agent_left(pid, 1));
+	kill(pid, SIGUSR1);
+	lab_sleep_ms(100);
+	child = child_of(pid);
+	CHECK_EQ(lab_attach(child, "victim_work", HOOK_ENTRY, &childs), 0);
+	CHECK_EQ(lab_attach(pid, "victim_work", HOOK_RETURN, &parents), 0);
+	CHECK(lab_hits_grow(&childs, 100));
+	CHECK(lab_hits_grow(&parents, 100));
+	CHECK_EQ(lab_detach(&parents), 0);
+	CHECK(lab_hits_grow(&childs, lab_hits(&childs) + 100));
+	CHECK_EQ(lab_detach(&childs), 0);
+	CHECK(lab_text_restored(child, &childs));
+	kill(pid, SIGUSR1);
+	CHECK_EQ(lab_wait(pid, 2000), 0);
+}
+
 static void handler_interrupts_probed_function(void)
 {
 	CHECK_EQ(ends_while_attached("handler", 1), 0);
@@ -252,6 +326,9 @@ int main(void)
 	RUN(program_blocks_its_signals);
 	RUN(program_becomes_another);
 	RUN(program_forks);
+	RUN(child_outlives_an_entry_probe);
+	RUN(child_outlives_a_return_probe);
+	RUN(child_of_a_probed_process_is_probed);
 	RUN(handler_interrupts_probed_function);
 	RUN(agent_follows_the_identity);
 	RUN(killed_loader_of_entry_probe);

@@ -164,6 +164,37 @@ static void nobody_is_refused(void)
 	refused(getpid(), -EINVAL, "itself");
 }
 
+static void stopped_program_is_refused_until_it_goes_on(void)
+{
+	pid_t pid = lab_start("sleeper", NULL);
+	struct target *target;
+
+	kill(pid, SIGSTOP);
+	lab_sleep_ms(20);
+	refused(pid, -EBUSY, "stopped");
+	kill(pid, SIGCONT);
+	lab_sleep_ms(20);
+	CHECK_EQ(target_open(pid, 0, &lab_problem, &target), 0);
+	target_close(target);
+	lab_end(pid);
+}
+
+/* Libraries with thread-local variables have used up what libc reserves for those that come late. */
+static void program_without_room_for_thread_locals_is_refused(void)
+{
+	char library[512];
+	pid_t pid;
+
+	CHECK(lab_victim_path("libtls_hog.so", library, sizeof(library)));
+	pid = lab_start("tls_full", library);
+	CHECK_EQ(lab_wait(pid, 300), -1);
+	lab_describe(pid, before, sizeof(before));
+	refused(pid, -ENOMEM, "static TLS");
+	lab_describe(pid, after, sizeof(after));
+	CHECK(!strcmp(before, after));
+	lab_end(pid);
+}
+
 static void traced_program_is_refused_until_it_is_let_go(void)
 {
 	pid_t pid = lab_start("sleeper", NULL), tracer;
@@ -275,6 +306,8 @@ int main(void)
 	RUN(musl_program_is_refused);
 	RUN(program_under_seccomp_is_refused);
 	RUN(nobody_is_refused);
+	RUN(stopped_program_is_refused_until_it_goes_on);
+	RUN(program_without_room_for_thread_locals_is_refused);
 	RUN(traced_program_is_refused_until_it_is_let_go);
 	RUN(command_is_held_before_its_first_instruction);
 	return test_done();
