@@ -33,6 +33,7 @@ int command_ends(struct pt_regs *ctx)
 	if (!start)
 		return 0;
 	taken = bpf_ktime_get_ns() - *start;
+	bpf_map_delete_elem(&started, &thread);
 	__sync_fetch_and_add(&commands, 1);
 	if (taken < SLOW_NS)
 		return 0;

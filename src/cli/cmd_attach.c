@@ -286,6 +286,17 @@ static void ask_hits(struct attach *attach)
 	}
 }
 
+static void report_hits(const struct attached *row, bool exited)
+{
+	const char *name = bpf_program__name(row->program);
+
+	if (exited && !row->hits)
+		fprintf(stderr, "%s: hits are not known, the process is gone\n", name);
+	else
+		fprintf(stderr, "%s: %s%llu hits\n", name, exited ? "at least " : "",
+			(unsigned long long)row->hits);
+}
+
 static void report_counts(struct attach *attach)
 {
 	const struct map *ring = object_map_view(printk_map_fd(attach->printk));
@@ -295,8 +306,7 @@ static void report_counts(struct attach *attach)
 	if (attach->count == 1)
 		attach->rows[0].hits = stats.hits;
 	for (u32 i = 0; i < attach->count; i++)
-		fprintf(stderr, "%s: %s%llu hits\n", bpf_program__name(attach->rows[i].program),
-			stats.exited ? "at least " : "", (unsigned long long)attach->rows[i].hits);
+		report_hits(&attach->rows[i], stats.exited);
 	fprintf(stderr, "%llu missed\n", (unsigned long long)stats.missed);
 	if (ring && ring->shared->dropped)
 		fprintf(stderr, "bpf_printk: %llu lines dropped\n",
