@@ -39,6 +39,11 @@ int fault_refresh(void)
 	return fault_snapshot_refresh();
 }
 
+void fault_keep_handlers(void)
+{
+	fault_signal_install();
+}
+
 /*
  * A thread that blocks SIGSEGV would be killed by the fault of a mapping that vanished since the snapshot.
  * Who has no record is not known well enough.

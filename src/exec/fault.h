@@ -20,7 +20,9 @@ void fault_done(void);
 /* Takes a new snapshot and, where the program has put a handler of its own in our place since, chains to that; the old
  * snapshot is freed after sync_grace(). Agent thread. Returns 0 or -errno. */
 int fault_refresh(void);
-/* Set to 1 when a load outside the snapshot succeeded: there are new mappings. fault_refresh clears it. */
+/* Only the handlers' part of it: two system calls, for the agent's every tick. */
+void fault_keep_handlers(void);
+/* Set to 1 when the snapshot proved old: a load outside it succeeded, or one inside it faulted. fault_refresh clears it. */
 extern u32 fault_wants_refresh;
 
 /* Copies size bytes. Returns 0 or -EFAULT (then `to` is zeroed, as bpf_probe_read does). Any thread, at a hit. */

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "base/types.h"
+#include "exec/fault.h"
 
 #define LEVELS	4
 #define SIGNALS 2
@@ -74,10 +75,12 @@ static void handle(u32 level, int signal, siginfo_t *info, void *frame)
 	u64 *pc = guard_frame_pc(frame);
 	u64 fixup = info->si_code > 0 ? guard_fixup(*pc) : 0;
 
-	if (fixup)
-		*pc = fixup;
-	else
+	if (!fixup) {
 		pass_on(level, signal, info, frame);
+		return;
+	}
+	*pc = fixup;
+	__atomic_store_n(&fault_wants_refresh, 1, __ATOMIC_RELAXED);
 }
 
 #define HANDLER(level)                                                                             \

@@ -307,6 +307,23 @@ static int toggling_handler(void)
 	return 0;
 }
 
+/* Without a refresh in between, the tick alone puts ours in front again. */
+static int kept_handler(void)
+{
+	char *memory = pages(2, PROT_READ);
+	u64 word;
+
+	WANT(fault_refresh() == 0);
+	set_handler(program_handler, NULL);
+	fault_keep_handlers();
+	mprotect(memory + PAGE, PAGE, PROT_NONE);
+	WANT(!fault_wants_refresh);
+	WANT(fault_read(&word, address(memory + PAGE), 8) == -EFAULT);
+	WANT(fault_wants_refresh);
+	WANT(faults_reach_the_program(memory));
+	return 0;
+}
+
 static int default_action(void)
 {
 	*(volatile char *)pages(1, PROT_NONE) = 1;
@@ -380,6 +397,7 @@ static void test_later_handler_that_chains(void)
 }
 
 CASE(toggling_handler, 0)
+CASE(kept_handler, 0)
 CASE(default_action, 1000 + SIGSEGV)
 CASE(sent_signal, 1000 + SIGSEGV)
 CASE(ignored_signal, 7)
@@ -400,6 +418,7 @@ int main(void)
 	RUN(test_earlier_handler);
 	RUN(test_later_handler_that_chains);
 	RUN(test_toggling_handler);
+	RUN(test_kept_handler);
 	RUN(test_default_action);
 	RUN(test_sent_signal);
 	RUN(test_ignored_signal);
