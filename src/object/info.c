@@ -168,8 +168,8 @@ static int give_prog(const struct command *command, struct object *object)
 	info.created_by_uid = image->created_by_uid;
 	info.gpl_compatible = image->license_gpl != 0;
 	info.verified_insns = image->verified_insns;
-	info.run_cnt = program->runs;
-	info.run_time_ns = program->run_time_ns;
+	info.run_cnt = __atomic_load_n(&program->runs, __ATOMIC_RELAXED);
+	info.run_time_ns = __atomic_load_n(&program->run_time_ns, __ATOMIC_RELAXED);
 	error = give_map_ids(program, &info);
 	if (!error)
 		error = give_xlated(program, &info);

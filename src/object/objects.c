@@ -19,7 +19,8 @@
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct object *all;
-/* By descriptor number: whose client descriptor it is. A hint for close; recognition goes by inode. */
+/* By descriptor number: whose client descriptor it is. A hint for close; recognition goes by inode. Changes under the
+ * lock; looked at without, since every close of the program's asks. */
 static struct object *clients[CLIENT_FD_MAX];
 
 static const struct {
@@ -55,6 +56,16 @@ int objects_hide_fd(int fd)
 		return fd;
 	sys_close(fd);
 	return hidden;
+}
+
+static struct object *client_at(int fd)
+{
+	return __atomic_load_n(&clients[fd], __ATOMIC_RELAXED);
+}
+
+static void set_client(int fd, struct object *object)
+{
+	__atomic_store_n(&clients[fd], object, __ATOMIC_RELAXED);
 }
 
 static void unlink_object(struct object *object)
@@ -104,9 +115,9 @@ void objects_put(struct object *object)
 /* The number of clients counts as one reference. */
 static void add_client(struct object *object, int fd)
 {
-	if (fd >= CLIENT_FD_MAX || clients[fd] == object)
+	if (fd >= CLIENT_FD_MAX || client_at(fd) == object)
 		return;
-	clients[fd] = object;
+	set_client(fd, object);
 	if (!object->clients++)
 		object->refs++;
 }
@@ -153,7 +164,7 @@ static int find_unseen(const struct object *object)
 		struct stat info;
 
 		if (entry->d_name[0] == '.' || fd == object->fd || fd == event_fd_of(object) ||
-		    fd >= HIDDEN_FD_MIN || fd >= CLIENT_FD_MAX || clients[fd] || fstat(fd, &info))
+		    fd >= HIDDEN_FD_MIN || fd >= CLIENT_FD_MAX || client_at(fd) || fstat(fd, &info))
 			continue;
 		identity = identity_of(fd, &info);
 		if (is_same(object, &identity))
@@ -168,18 +179,18 @@ void objects_closed(int fd)
 	struct object *object;
 	int unseen;
 
-	if (fd < 0 || fd >= CLIENT_FD_MAX || !clients[fd])
+	if (!objects_is_client(fd))
 		return;
 	pthread_mutex_lock(&mutex);
-	object = clients[fd];
-	clients[fd] = NULL;
+	object = client_at(fd);
+	set_client(fd, NULL);
 	if (object && !--object->clients) {
 		/* The descriptor is still open: keep it from being found. */
-		clients[fd] = object;
+		set_client(fd, object);
 		unseen = find_unseen(object);
-		clients[fd] = NULL;
+		set_client(fd, NULL);
 		if (unseen >= 0) {
-			clients[unseen] = object;
+			set_client(unseen, object);
 			object->clients = 1;
 			object = NULL;
 		}
@@ -192,7 +203,7 @@ void objects_closed(int fd)
 
 bool objects_is_client(int fd)
 {
-	return fd >= 0 && fd < CLIENT_FD_MAX && __atomic_load_n(&clients[fd], __ATOMIC_RELAXED);
+	return fd >= 0 && fd < CLIENT_FD_MAX && client_at(fd);
 }
 
 int objects_client_fd(struct object *object)

@@ -88,8 +88,8 @@ int run_program(struct object *program, void *ctx, u32 repeat, u32 *ret_value, u
 	reader_leave(reader);
 	if (percpu)
 		percpu_leave();
-	program->program.runs += repeat;
-	program->program.run_time_ns += (u64)*ret_ns * repeat;
+	__atomic_fetch_add(&program->program.runs, repeat, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&program->program.run_time_ns, (u64)*ret_ns * repeat, __ATOMIC_RELAXED);
 	*ret_value = (u32)value;
 	return 0;
 }

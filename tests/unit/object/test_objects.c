@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/btf.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -15,6 +16,15 @@
 
 #include "base/sys.h"
 #include "object/object.h"
+#ifdef __SANITIZE_THREAD__
+/* It does not see the descriptors that are closed by system call, and takes their numbers' next owners for the same. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+	return "race:^fstat$\nrace:^dup$\nrace:^opendir$\nrace:^closedir$\nrace:^close$\n";
+}
+#endif
+
 static int make_map(u32 type, u32 flags, const char *name)
 {
 	union bpf_attr attr = {.map_type = type,
@@ -329,6 +339,53 @@ static void children_of_fork_have_objects_of_their_own(void)
 	close(map);
 }
 
+static void *churn(void *argument)
+{
+	static const struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = 4},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int shared = *(int *)argument;
+	u32 key = (u32)sys_gettid() & 3;
+
+	for (int i = 0; i < 40; i++) {
+		union bpf_attr load = {.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
+				       .insns = ptr_to_u64(insns),
+				       .insn_cnt = 2,
+				       .license = ptr_to_u64("GPL")};
+		int map = make_map(BPF_MAP_TYPE_HASH, 0, "churn"), copy = dup(map);
+		int prog = (int)object_bpf(BPF_PROG_LOAD, &load, sizeof(load));
+		union bpf_attr run = {.test = {.prog_fd = (u32)prog}};
+
+		if (put(map, 1, 2) || get(copy, 1) != 2 || put(shared, key, 7) ||
+		    get(shared, key) != 7 || object_bpf(BPF_PROG_TEST_RUN, &run, sizeof(run)) ||
+		    run.test.retval != 4)
+			return argument;
+		close(map);
+		close(prog);
+		close(copy);
+	}
+	return NULL;
+}
+
+static void threads_do_not_disturb_each_other(void)
+{
+	int shared = make_map(BPF_MAP_TYPE_ARRAY, 0, "shared");
+	union bpf_attr next = {.start_id = id_of(shared)};
+	pthread_t threads[4];
+	void *failed;
+
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, churn, &shared), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		pthread_join(threads[i], &failed);
+		CHECK(!failed);
+	}
+	/* Everything they made is gone. */
+	CHECK_EQ(object_bpf(BPF_MAP_GET_NEXT_ID, &next, sizeof(next)), -ENOENT);
+	close(shared);
+}
+
 static void hold(void)
 {
 	int map = make_map(BPF_MAP_TYPE_HASH, 0, "held");
@@ -370,6 +427,7 @@ int main(int argc, char **argv)
 	RUN(ring_buffers_are_polled_and_mapped);
 	RUN(arrays_are_mapped_and_frozen);
 	RUN(batches_give_every_element_once);
+	RUN(threads_do_not_disturb_each_other);
 	RUN(children_of_fork_have_objects_of_their_own);
 	remove_registry();
 	return test_done();
