@@ -45,7 +45,7 @@ static int move_sign_extended(struct verifier *env, const struct bpf_insn *insn)
 	alu_link_scalar(env, src);
 	if (dst != src)
 		*dst = *src;
-	if (bits == 32 || src->s.umax >= (u64)limit)
+	if (src->s.umax >= (u64)limit)
 		dst->id = 0;
 	scalar_sext(&dst->s, bytes, bits);
 	return 0;

@@ -268,20 +268,19 @@ static void log_slot(struct verifier *env, const struct frame *frame, u32 index)
 		[BYTE_INVALID] = '?', [BYTE_SPILL] = 'r', [BYTE_MISC] = 'm', [BYTE_ZERO] = '0'};
 	char kinds[SLOT_SIZE + 1];
 	bool any = false;
+	u32 spilled = stack_spill_size(slot);
 
-	/* The kernel writes the highest byte first. */
+	/* The kernel writes the highest byte first, and a spilled register after the bytes above it. */
 	for (u32 i = 0; i < SLOT_SIZE; i++) {
 		kinds[SLOT_SIZE - 1 - i] = letters[slot->kind[i]];
 		any |= slot->kind[i] != BYTE_INVALID;
 	}
-	kinds[SLOT_SIZE] = 0;
+	kinds[SLOT_SIZE - spilled] = 0;
 	if (!any)
 		return;
-	log_text(env, " fp%d=", -(s32)(index + 1) * SLOT_SIZE);
-	if (stack_spill_size(slot) == SLOT_SIZE)
+	log_text(env, " fp%d=%s", -(s32)(index + 1) * SLOT_SIZE, kinds);
+	if (spilled)
 		log_reg(env, frame, &slot->spill);
-	else
-		log_text(env, "%s", kinds);
 }
 
 void log_state(struct verifier *env, enum log_state what)

@@ -294,8 +294,11 @@ static bool transfer(struct scalar *d, const struct scalar *s, u32 op, u32 bits)
 
 void scalar_alu(struct scalar *dst, const struct scalar *src, u32 op, u32 bits)
 {
-	if (!transfer(dst, src, op, bits))
+	/* As the kernel does, of 32-bit operations too, though their upper half would be known to be zero. */
+	if (!transfer(dst, src, op, bits)) {
 		scalar_set_unknown(dst);
+		return;
+	}
 	if (bits == 32)
 		keep_low(dst);
 	scalar_sync(dst);

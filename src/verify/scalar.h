@@ -53,7 +53,7 @@ static inline bool scalar_is_zero(const struct scalar *s)
 
 /*
  * dst = dst op src for op a BPF_* operation (BPF_ADD ... BPF_ARSH, BPF_NEG without src) of 64 or 32 bits. Operations whose
- * result is not tracked (division, shifts by an unknown amount) give the unknown value of that width.
+ * result is not tracked (division, shifts by an unknown amount) give the unknown value.
  */
 void scalar_alu(struct scalar *dst, const struct scalar *src, u32 op, u32 bits);
 /* Keeps the low bytes (1, 2, 4), zero-extended. */

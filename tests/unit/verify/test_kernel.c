@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Random programs near the border of acceptance, judged by verify_program and by the running kernel. What the kernel refuses
+ * must be refused here. INLAY_FUZZ_PROGRAMS and INLAY_FUZZ_SEED choose how many and which; a difference is printed with its log.
+ */
+#include <errno.h>
+#include <linux/bpf.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "format/disasm.h"
+#include "kernel_protos.h"
+#include "test.h"
+#include "verify/verify.h"
+
+#define MAX_INSNS  64
+#define VALUE_SIZE 48
+
+static struct bpf_insn program[MAX_INSNS];
+static u32 length;
+static u64 seed = 1;
+static int map_fd;
+static struct verify_map map = {
+	.id = 1,
+	.type = BPF_MAP_TYPE_HASH,
+	.key_size = 8,
+	.value_size = VALUE_SIZE,
+	.max_entries = 1,
+	.spin_lock_off = ~0u,
+	.timer_off = ~0u,
+};
+
+static const struct verify_map *map_by_fd(void *opaque, int fd)
+{
+	(void)opaque;
+	return fd == map_fd ? &map : NULL;
+}
+
+static const struct verify_host host = {kernel_proto, kernel_proto_allowed, map_by_fd, NULL};
+
+static u32 pick(u32 below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (u32)(seed >> 20) % below;
+}
+
+static void emit(u8 code, u8 dst, u8 src, s16 off, s32 imm)
+{
+	program[length++] = (struct bpf_insn){
+		.code = code, .dst_reg = dst & 15, .src_reg = src & 15, .off = off, .imm = imm};
+}
+
+static s32 interesting(void)
+{
+	static const s32 values[] = {0,	 1,   2,  3,  4,  7,	      8,	 15,
+				     16, 31,  32, 40, 44, 47,	      48,	 63,
+				     64, 255, -1, -2, -8, 0x7fffffff, INT32_MIN, 0x10000};
+
+	return values[pick(sizeof(values) / sizeof(*values))];
+}
+
+/* r6: context, r7: map value, r8, r9, r0 ... r5: numbers. */
+static u8 number(void)
+{
+	static const u8 regs[] = {0, 1, 2, 3, 8, 9};
+
+	return regs[pick(6)];
+}
+
+static void emit_alu(void)
+{
+	static const u8 ops[] = {BPF_ADD, BPF_SUB,  BPF_MUL, BPF_AND, BPF_OR,  BPF_XOR, BPF_LSH,
+				 BPF_RSH, BPF_ARSH, BPF_MOV, BPF_NEG, BPF_DIV, BPF_MOD};
+	u8 op = ops[pick(13)], class = pick(3) ? BPF_ALU64 : BPF_ALU;
+	bool shift = op == BPF_LSH || op == BPF_RSH || op == BPF_ARSH;
+
+	if (op == BPF_NEG)
+		emit(class | op, number(), 0, 0, 0);
+	else if (pick(2))
+		emit(class | op | BPF_X, number(), number(),
+		     op == BPF_MOV && !pick(4) ? (s16)(8 << pick(2)) : 0, 0);
+	else
+		emit(class | op | BPF_K, number(), 0, 0,
+		     shift				? (s32)pick(class == BPF_ALU ? 32 : 64)
+		     : (op == BPF_DIV || op == BPF_MOD) ? 7
+							: interesting());
+}
+
+static void emit_jump(void)
+{
+	static const u8 ops[] = {BPF_JEQ,  BPF_JNE,  BPF_JGT,  BPF_JGE,	 BPF_JLT, BPF_JLE,
+				 BPF_JSGT, BPF_JSGE, BPF_JSLT, BPF_JSLE, BPF_JSET};
+	u8 class = pick(3) ? BPF_JMP : BPF_JMP32, op = ops[pick(11)];
+	s16 off = (s16)pick(4);
+
+	if (!pick(24) && length > 20)
+		off = (s16) - (1 + (s32)pick(5));
+	if (pick(3))
+		emit(class | op | BPF_K, number(), 0, off, interesting());
+	else
+		emit(class | op | BPF_X, number(), number(), off, 0);
+}
+
+static void emit_stack(void)
+{
+	static const u8 sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
+	u32 kind = pick(4);
+	u8 size = sizes[kind];
+	s16 off = (s16)(-8 - 8 * (s32)pick(3) + (pick(3) ? 0 : (s32)(pick(8) >> kind << kind)));
+
+	switch (pick(4)) {
+	case 0:
+		emit(BPF_ST | BPF_MEM | size, 10, 0, off, interesting());
+		break;
+	case 1:
+		emit(BPF_STX | BPF_MEM | size, 10, pick(5) ? number() : 7, off, 0);
+		break;
+	default:
+		emit(BPF_LDX | BPF_MEM | size, pick(6) ? number() : 7, 10, off, 0);
+		break;
+	}
+}
+
+static void emit_value(void)
+{
+	static const u8 sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
+	u8 size = sizes[pick(4)];
+	s16 off = (s16)(pick(4) ? 0 : pick(50));
+
+	switch (pick(4)) {
+	case 0:
+		emit(BPF_ALU64 | BPF_MOV | BPF_X, 4, 7, 0, 0);
+		emit(BPF_ALU64 | (pick(4) ? BPF_ADD : BPF_SUB) | BPF_X, 4, number(), 0, 0);
+		emit(BPF_LDX | BPF_MEM | size, number(), 4, off, 0);
+		break;
+	case 1:
+		emit(BPF_STX | BPF_MEM | size, 7, number(), off, 0);
+		break;
+	case 2:
+		emit(BPF_ALU64 | BPF_MOV | BPF_X, 4, 10, 0, 0);
+		emit(BPF_ALU64 | BPF_ADD | BPF_K, 4, 0, 0, -16);
+		emit(BPF_ALU64 | BPF_ADD | BPF_X, 4, number(), 0, 0);
+		emit(BPF_ST | BPF_MEM | BPF_B, 4, 0, 0, 1);
+		break;
+	default:
+		emit(BPF_LDX | BPF_MEM | size, number(), 7, off, 0);
+		break;
+	}
+}
+
+static void emit_prologue(void)
+{
+	emit(BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0);
+	emit(BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, 0);
+	emit(BPF_ALU64 | BPF_MOV | BPF_X, 2, 10, 0, 0);
+	emit(BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, -8);
+	emit(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map_fd);
+	emit(0, 0, 0, 0, 0);
+	emit(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
+	emit(BPF_JMP | BPF_JNE | BPF_K, 0, 0, 1, 0);
+	emit(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	emit(BPF_ALU64 | BPF_MOV | BPF_X, 7, 0, 0, 0);
+	emit(BPF_LDX | BPF_MEM | BPF_DW, 8, 7, 0, 0);
+	emit(BPF_LDX | BPF_MEM | BPF_W, 9, 6, 0, 0);
+	for (u8 reg = 0; reg < 4; reg++)
+		emit(BPF_ALU64 | BPF_MOV | BPF_K, reg, 0, 0, interesting());
+}
+
+static void generate(void)
+{
+	u32 body;
+
+	length = 0;
+	emit_prologue();
+	body = length + 8 + pick(28);
+	while (length < body) {
+		switch (pick(8)) {
+		case 0:
+		case 1:
+		case 2:
+			emit_alu();
+			break;
+		case 3:
+		case 4:
+			emit_jump();
+			break;
+		case 5:
+			emit_stack();
+			break;
+		default:
+			emit_value();
+			break;
+		}
+	}
+	for (int i = 0; i < 4; i++)
+		emit(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+	emit(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
+static int kernel_verdict(char *log, u32 log_size)
+{
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+		.insns = (u64)(uintptr_t)program,
+		.insn_cnt = length,
+		.license = (u64)(uintptr_t) "GPL",
+		.log_level = log ? 2 : 0,
+		.log_buf = (u64)(uintptr_t)log,
+		.log_size = log_size,
+	};
+	long fd = syscall(__NR_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+
+	if (fd < 0)
+		return -errno;
+	close((int)fd);
+	return 0;
+}
+
+static int own_verdict(u32 level, struct verify_log *log)
+{
+	struct bpf_insn copy[MAX_INSNS];
+	struct verify_result result;
+	struct verify_request request = {
+		.insns = copy,
+		.insn_cnt = length,
+		.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+		.gpl = true,
+		.privileged = true,
+		.log_level = level,
+		.max_insns = 20000,
+	};
+
+	memcpy(copy, program, sizeof(copy));
+	memset(log, 0, sizeof(*log));
+	return verify_program(&request, &host, log, &result);
+}
+
+static void show_difference(u64 start, int own, int kernel)
+{
+	static char text[1 << 20];
+	struct verify_log log;
+
+	kernel_verdict(text, sizeof(text));
+	own_verdict(2, &log);
+	printf("# seed %llu: here %d, kernel %d\n--- kernel\n%s\n--- here\n%s\n",
+	       (unsigned long long)start, own, kernel, text, log.text ? log.text : "");
+	verify_log_free(&log);
+}
+
+static void kernel_agrees(void)
+{
+	union bpf_attr attr = {
+		.map_type = map.type, .key_size = 8, .value_size = VALUE_SIZE, .max_entries = 1};
+	const char *count = getenv("INLAY_FUZZ_PROGRAMS"), *first = getenv("INLAY_FUZZ_SEED");
+	long programs = count ? atol(count) : 3000, accepted = 0, holes = 0, refused = 0;
+	u64 start = first ? strtoull(first, NULL, 0) : 1;
+
+	map_fd = (int)syscall(__NR_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
+	if (map_fd < 0)
+		SKIP("bpf(2) is not allowed here");
+	for (long i = 0; i < programs; i++, start++) {
+		struct verify_log log;
+		int own, kernel;
+
+		seed = start * 0x9e3779b97f4a7c15ull + 1;
+		generate();
+		own = own_verdict(0, &log);
+		verify_log_free(&log);
+		if (own == -E2BIG) /* a long loop: both would take a second */
+			continue;
+		kernel = kernel_verdict(NULL, 0);
+		accepted += !kernel;
+		holes += !own && kernel;
+		refused += own && !kernel;
+		if ((!own && kernel && holes < 4) || (first && !own != !kernel))
+			show_difference(start, own, kernel);
+		else if (own && !kernel && refused < 10)
+			printf("# refused here only: seed %llu\n", (unsigned long long)start);
+	}
+	close(map_fd);
+	printf("# %ld programs, the kernel accepts %ld; accepted here only %ld, refused here only %ld\n",
+	       programs, accepted, holes, refused);
+	CHECK_EQ(holes, 0);
+	CHECK(accepted * 20 > programs); /* the generator must stay near the border */
+	CHECK(refused * 100 <= accepted);
+}
+
+int main(void)
+{
+	RUN(kernel_agrees);
+	return test_done();
+}
