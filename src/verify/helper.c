@@ -187,7 +187,7 @@ static int const_string(struct verifier *env, int regno)
 	if (!scalar_is_const(&reg->s))
 		return verify_reject(env, WHY_HELPER_ARG, regno, -EACCES,
 				     "R%d is not a constant address'", regno);
-	if (!reg->map->value)
+	if (!reg->map->value || reg->map->max_entries != 1)
 		return verify_reject(env, WHY_HELPER_ARG, regno, -EACCES,
 				     "no direct value access support for this map type");
 	off = reg->off + (s64)reg->s.bits.value;

@@ -223,14 +223,14 @@ static int refuse_leak(struct verifier *env, const struct access *a, const char 
 			     (int)(a->value - running_regs(env)), where);
 }
 
-/* A value of a map that nobody can change any more is a constant. */
+/* The value of a map that nobody can change any more is a constant (of a map with one value: which is it otherwise?). */
 static bool constant_value(const struct access *a, u64 *ret_value)
 {
 	const struct verify_map *map = a->reg->map;
 	s64 off = a->off + a->reg->off + (s64)a->reg->s.bits.value;
 
-	if (!map->readonly_prog || !map->frozen || !map->value || !scalar_is_const(&a->reg->s) ||
-	    a->size > 8)
+	if (!map->readonly_prog || !map->frozen || !map->value || map->max_entries != 1 ||
+	    !scalar_is_const(&a->reg->s) || a->size > 8)
 		return false;
 	*ret_value = 0;
 	memcpy(ret_value, (const char *)map->value + off, a->size);

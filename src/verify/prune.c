@@ -9,7 +9,6 @@
 #include "verify/prune.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "verify/log.h"
 #include "verify/state.h"
@@ -249,31 +248,19 @@ static bool cover(struct verifier *env, const struct state *old, const struct st
 	return true;
 }
 
-/* Could these two be the same round of a loop? Cheap: registers of the running frame only. */
-static bool maybe_looping(const struct state *old, const struct state *cur)
-{
-	if (old->depth != cur->depth)
-		return false;
-	return !memcmp(old->frames[old->depth - 1]->regs, cur->frames[cur->depth - 1]->regs,
-		       sizeof(old->frames[0]->regs[0]) * REG_FP) ||
-	       true;
-}
-
 static int looping(struct verifier *env, struct state *old)
 {
+	struct state *cur = env->state;
+
 	log_text(env, "; ");
 	verify_reject(env, WHY_INFINITE_LOOP, -1, -EINVAL, "infinite loop detected at insn %u",
 		      env->insn);
 	log_text(env, "cur state:");
 	log_state(env, LOG_STATE_FULL);
 	log_text(env, "old state:");
-	{
-		struct state *cur = env->state;
-
-		env->state = old;
-		log_state(env, LOG_STATE_FULL);
-		env->state = cur;
-	}
+	env->state = old;
+	log_state(env, LOG_STATE_FULL);
+	env->state = cur;
 	return -EINVAL;
 }
 
@@ -311,8 +298,7 @@ static int compare_all(struct verifier *env, bool *ret_keep, u32 *ret_states)
 				/* Rounds of a callback are bounded by its helper: going round proves nothing new. */
 				if (cover(env, old, env->state, COMPARE_RANGE))
 					return PRUNE_COVERED;
-			} else if (maybe_looping(old, env->state) &&
-				   cover(env, old, env->state, COMPARE_SAME)) {
+			} else if (cover(env, old, env->state, COMPARE_SAME)) {
 				return looping(env, old);
 			}
 			if (!force && env->jumps_processed - env->prev_jumps < 20 &&
