@@ -167,5 +167,8 @@ long object_bpf(int cmd, union bpf_attr *attr, unsigned int size)
 	if (!is_zero(command.bytes + row->known, ATTR_SIZE - row->known))
 		return -EINVAL;
 	error = registry_open();
-	return error ? error : row->run(&command);
+	if (error)
+		return error;
+	objects_adopt();
+	return row->run(&command);
 }

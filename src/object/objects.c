@@ -19,6 +19,7 @@
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct object *all;
+static bool rows_missing; /* this is a child of fork, and objects have no rows yet */
 /* By descriptor number: whose client descriptor it is. A hint for close; recognition goes by inode. Changes under the
  * lock; looked at without, since every close of the program's asks. */
 static struct object *clients[CLIENT_FD_MAX];
@@ -33,19 +34,31 @@ static const struct {
 	[OBJECT_LINK] = {object_import_link, object_release_link},
 };
 
+/* The order in which objects_adopt takes them. */
 static void lock_at_fork(void)
 {
 	pthread_mutex_lock(&mutex);
+	registry_fork_begin();
 }
 
 static void unlock_at_fork(void)
 {
+	registry_fork_end();
 	pthread_mutex_unlock(&mutex);
+}
+
+/* The child has the descriptors, but no rows: the parent's may go before it does. */
+static void unlock_in_child(void)
+{
+	for (struct object *object = all; object; object = object->next)
+		object->row = -1;
+	rows_missing = all != NULL;
+	unlock_at_fork();
 }
 
 __attribute__((constructor)) static void handle_fork(void)
 {
-	pthread_atfork(lock_at_fork, unlock_at_fork, unlock_at_fork);
+	pthread_atfork(lock_at_fork, unlock_at_fork, unlock_in_child);
 }
 
 int objects_hide_fd(int fd)
@@ -233,6 +246,19 @@ static int enter_row(struct object *object, const char *name)
 
 	snprintf(row.name, sizeof(row.name), "%s", name);
 	return registry_add(&row);
+}
+
+void objects_adopt(void)
+{
+	if (!__atomic_load_n(&rows_missing, __ATOMIC_RELAXED))
+		return;
+	pthread_mutex_lock(&mutex);
+	for (struct object *object = all; rows_missing && object; object = object->next) {
+		if (object->row < 0)
+			object->row = enter_row(object, "");
+	}
+	__atomic_store_n(&rows_missing, false, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&mutex);
 }
 
 int objects_enter(struct object *object, int fd, const char *name)

@@ -105,6 +105,8 @@ void objects_put(struct object *object);
 int objects_enter(struct object *object, int fd, const char *name);
 /* Frees an object that objects_enter refused. */
 void objects_discard(struct object *object);
+/* In the child of a fork: enters what it inherited. Before each command; cheap where there is nothing to do. */
+void objects_adopt(void);
 /* A new descriptor for the client; counted until objects_closed. -errno. */
 int objects_client_fd(struct object *object);
 /* The client closes a descriptor (or closed it unseen). Takes no descriptor away. */

@@ -181,6 +181,16 @@ static void unlock_registry(void)
 	pthread_mutex_unlock(&state.mutex);
 }
 
+void registry_fork_begin(void)
+{
+	pthread_mutex_lock(&state.mutex);
+}
+
+void registry_fork_end(void)
+{
+	pthread_mutex_unlock(&state.mutex);
+}
+
 int registry_open(void)
 {
 	int error;

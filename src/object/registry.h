@@ -55,6 +55,9 @@ u32 registry_next(enum object_kind kind, u32 id);
 int registry_fetch(enum object_kind kind, u32 id, u64 event_id, int *ret_fd, int *ret_event_fd);
 /* A fresh open file description of the file. The caller's. */
 int registry_fd(void);
+/* Around fork: no other thread is then in the middle of something that the child would never see finished. */
+void registry_fork_begin(void);
+void registry_fork_end(void);
 /* "eventfd-id" of a descriptor of this process; 0 when it is no eventfd. */
 u64 registry_event_id(int fd);
 

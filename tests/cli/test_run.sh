@@ -78,7 +78,8 @@ if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
 	[ $? -eq 0 ] && ! grep -qE '(bpf|perf_event_open)\(' "$work/trace"
 	check nothing_of_a_client_reaches_the_kernel $?
 	if [ -n "$bpftool" ]; then
-		strace -f -o "$work/trace" -e trace=bpf,perf_event_open "$inlay" run -- "$bpftool" feature probe \
+		mode=$([ "$(id -u)" -eq 0 ] || echo unprivileged)
+		strace -f -o "$work/trace" -e trace=bpf,perf_event_open "$inlay" run -- "$bpftool" feature probe $mode \
 			>"$work/features" 2>&1
 		grep -q 'map_type ringbuf is available' "$work/features" && ! grep -qE '(bpf|perf_event_open)\(' "$work/trace"
 		check nothing_of_feature_probes_reaches_the_kernel $?

@@ -386,6 +386,38 @@ static void threads_do_not_disturb_each_other(void)
 	close(shared);
 }
 
+static void what_a_daemon_inherits_stays_listed(void)
+{
+	int pipe_fd, status;
+	pid_t child = spawn("daemon", "hash", &pipe_fd);
+	u32 id = read_id(pipe_fd);
+	char byte;
+
+	/* The parent, which made the map, ends; its child goes on until we close its input. */
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK(id != 0);
+	CHECK(is_listed(id));
+	kill((pid_t)read_id(pipe_fd), SIGKILL);
+	CHECK_EQ(read(pipe_fd, &byte, 1), 0);
+	CHECK(!is_listed(id));
+	close(pipe_fd);
+}
+
+static int become_daemon(void)
+{
+	int map = make_map(BPF_MAP_TYPE_HASH, 0, "daemon");
+	pid_t child = fork();
+
+	if (child)
+		return child < 0;
+	if (put(map, 1, 1))
+		return 1;
+	printf("%u\n%d\n", id_of(map), getpid());
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
 static void hold(void)
 {
 	int map = make_map(BPF_MAP_TYPE_HASH, 0, "held");
@@ -413,6 +445,8 @@ int main(int argc, char **argv)
 {
 	if (argc > 2 && !strcmp(argv[1], "hold"))
 		hold();
+	if (argc > 2 && !strcmp(argv[1], "daemon"))
+		return become_daemon();
 	if (argc > 2 && !strcmp(argv[1], "inherit"))
 		return get(atoi(argv[2]), 9) == 99 ? 0 : 1;
 	if (!getenv("INLAY_REGISTRY") && !mkdtemp(directory))
@@ -427,6 +461,7 @@ int main(int argc, char **argv)
 	RUN(ring_buffers_are_polled_and_mapped);
 	RUN(arrays_are_mapped_and_frozen);
 	RUN(batches_give_every_element_once);
+	RUN(what_a_daemon_inherits_stays_listed);
 	RUN(threads_do_not_disturb_each_other);
 	RUN(children_of_fork_have_objects_of_their_own);
 	remove_registry();
