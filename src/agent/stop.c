@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <elf.h>
+#include <sched.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
@@ -10,7 +11,7 @@
 #include "base/sys.h"
 #include "base/sys_regs.h"
 
-#define STOP_TIMEOUT_MS 200
+#define STOP_TIMEOUT_MS 2000
 #define STOP_PASSES	16
 /* How far above the stack pointer signal frames are looked for. */
 #define STACK_SCAN 65536
@@ -23,6 +24,9 @@ struct dirent64_raw {
 	u8 type;
 	char name[];
 };
+
+/* Is the calling thread ahead of the ordinary ones? */
+static bool realtime;
 
 u64 stop_now(void)
 {
@@ -37,10 +41,9 @@ static long trace(int request, int tid, u64 addr, u64 data)
 	return sys_call4(__NR_ptrace, request, tid, addr, data);
 }
 
-int stop_wait(int tid, u32 timeout_ms, int *ret_status)
+static int wait_until(int tid, u64 deadline, int *ret_status)
 {
-	u64 deadline = stop_now() + timeout_ms * 1000000ull;
-	struct timespec nap = {0, 20000};
+	struct timespec nap = {0, 10000};
 	u32 spins = 0;
 
 	for (;;) {
@@ -57,11 +60,41 @@ int stop_wait(int tid, u32 timeout_ms, int *ret_status)
 			return -ESRCH;
 		if (stop_now() > deadline)
 			return -ETIMEDOUT;
-		if (++spins < 50)
+		if (++spins < 50 && !realtime)
 			sys_sched_yield();
 		else
 			sys_nanosleep(&nap);
 	}
+}
+
+int stop_wait(int tid, u32 timeout_ms, int *ret_status)
+{
+	return wait_until(tid, stop_now() + timeout_ms * 1000000ull, ret_status);
+}
+
+/*
+ * While others stand still we must not wait for a processor: where we may, ahead of all ordinary threads. (Then yielding
+ * would not let them run: wait_until sleeps instead.)
+ */
+static void hurry(struct stop *stop)
+{
+	const int priority = 1;
+
+	stop->scheduler = (int)sys_call1(__NR_sched_getscheduler, 0);
+	if (stop->scheduler != SCHED_OTHER ||
+	    sys_call3(__NR_sched_setscheduler, 0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority))
+		stop->scheduler = -1;
+	realtime = stop->scheduler >= 0;
+}
+
+static void stop_hurrying(struct stop *stop)
+{
+	const int priority = 0;
+
+	if (stop->scheduler >= 0)
+		sys_call3(__NR_sched_setscheduler, 0, stop->scheduler, &priority);
+	stop->scheduler = -1;
+	realtime = false;
 }
 
 static u32 put_number(char *to, u32 number)
@@ -135,6 +168,7 @@ static int seize(struct stop *stop, int tasks_fd, int tid)
 	}
 	stop->threads[stop->count].tid = tid;
 	stop->threads[stop->count].signal = 0;
+	stop->threads[stop->count].stopped = tid == stop->held_tid;
 	stop->count++;
 	return 1;
 }
@@ -166,24 +200,31 @@ static int seize_new(struct stop *stop, int tasks_fd)
 	return got < 0 ? (int)got : added;
 }
 
+/* Takes note of a thread's stop, or of its end. */
+static void note_stop(struct stop *stop, u32 index, int error, int status)
+{
+	if (error == -ESRCH)
+		stop->threads[index].tid = 0;
+	/* Not our interrupt but a signal on its way: as good a stop; it is delivered at release. */
+	else if (status >> 16 != EVENT_STOP)
+		stop->threads[index].signal = WSTOPSIG(status);
+	stop->threads[index].stopped = true;
+}
+
 /* Waits until threads [from, count) have stopped. Those that exited are forgotten. */
-static int wait_stopped(struct stop *stop, u32 from)
+static int wait_stopped(struct stop *stop, u32 from, u64 deadline)
 {
 	for (u32 i = from; i < stop->count; i++) {
-		int tid = stop->threads[i].tid, status, error;
+		int status = 0, error;
 
-		if (tid == stop->held_tid)
+		if (stop->threads[i].stopped)
 			continue;
-		error = stop_wait(tid, STOP_TIMEOUT_MS, &status);
-		if (error == -ESRCH) {
-			stop->threads[i].tid = 0;
-			continue;
+		error = wait_until(stop->threads[i].tid, deadline, &status);
+		if (error == -ETIMEDOUT) {
+			stop->late++;
+			return -EAGAIN;
 		}
-		if (error)
-			return error;
-		/* Not our interrupt but a signal on its way: as good a stop; it is delivered at release. */
-		if (status >> 16 != EVENT_STOP)
-			stop->threads[i].signal = WSTOPSIG(status);
+		note_stop(stop, i, error, status);
 	}
 	return 0;
 }
@@ -263,18 +304,20 @@ static int check_thread(const struct stop *stop, int tid, const struct poke *pok
 
 int stop_all(struct stop *stop, const struct poke *pokes, u32 count)
 {
+	u64 budget = stop->late < STOP_PATIENCE ? STOP_BUDGET_NS : STOP_BUDGET_LATE_NS;
 	int tasks_fd = open_tasks(stop->pid), error = 0;
 
 	if (tasks_fd < 0)
 		return tasks_fd == -ENOENT ? -ESRCH : tasks_fd;
 	stop->count = 0;
+	hurry(stop);
 	stop->began_ns = stop_now();
 	/* A thread that was still running may have started another: until a pass finds nobody new. */
 	for (u32 pass = 0; !error && pass < STOP_PASSES; pass++) {
 		u32 from = stop->count;
 		int added = seize_new(stop, tasks_fd);
 
-		error = added < 0 ? added : wait_stopped(stop, from);
+		error = added < 0 ? added : wait_stopped(stop, from, stop->began_ns + budget);
 		if (added == 0)
 			break;
 	}
@@ -285,22 +328,38 @@ int stop_all(struct stop *stop, const struct poke *pokes, u32 count)
 	}
 	if (error)
 		stop_resume(stop);
+	else
+		stop->late = 0;
 	return error;
+}
+
+static void release(struct stop *stop, u32 index)
+{
+	int tid = stop->threads[index].tid;
+
+	if (tid && tid != stop->held_tid)
+		trace(PTRACE_DETACH, tid, 0, (u64)stop->threads[index].signal);
 }
 
 void stop_resume(struct stop *stop)
 {
 	for (u32 i = 0; i < stop->count; i++) {
-		int tid = stop->threads[i].tid, status;
+		if (stop->threads[i].stopped)
+			release(stop, i);
+	}
+	stop->last_ns = stop_now() - stop->began_ns;
+	/* Those that we gave up on: each is let go the moment it comes to its stop. */
+	for (u32 i = 0; i < stop->count; i++) {
+		int status = 0, error;
 
-		if (!tid || tid == stop->held_tid)
+		if (stop->threads[i].stopped)
 			continue;
-		if (trace(PTRACE_DETACH, tid, 0, (u64)stop->threads[i].signal) == -ESRCH &&
-		    !stop_wait(tid, STOP_TIMEOUT_MS, &status))
-			/* It had not stopped yet when we gave up on it. */
-			trace(PTRACE_DETACH, tid, 0,
-			      status >> 16 == EVENT_STOP ? 0 : (u64)WSTOPSIG(status));
+		error = stop_wait(stop->threads[i].tid, STOP_TIMEOUT_MS, &status);
+		if (error == -ETIMEDOUT)
+			continue;
+		note_stop(stop, i, error, status);
+		release(stop, i);
 	}
 	stop->count = 0;
-	stop->last_ns = stop_now() - stop->began_ns;
+	stop_hurrying(stop);
 }

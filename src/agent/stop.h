@@ -23,18 +23,30 @@ struct stop {
 	int pid;
 	u32 skip[2]; /* threads left running: the agent's, as the caller names them */
 	int held_tid; /* already stopped under the caller's ptrace: neither seized nor released; 0: none */
-	u64 began_ns; /* of the first interrupt */
-	u64 last_ns;  /* how long the last stop lasted */
+	u64 began_ns;  /* of the first interrupt */
+	u64 last_ns;   /* how long the last stop lasted */
+	u32 late;      /* attempts in a row that took too long */
+	int scheduler; /* of the calling thread, to go back to; -1: unchanged */
 	u32 count;
 	struct {
 		int tid;
 		int signal; /* to deliver at release */
+		bool stopped;
 	} threads[STOP_MAX_THREADS];
 };
 
 /*
+ * A busy machine may not let each thread run to its stop soon; the others wait for it meanwhile. So an attempt that is not
+ * complete in STOP_BUDGET is given up, and only after STOP_PATIENCE of those in a row is one let take STOP_BUDGET_LATE.
+ */
+#define STOP_BUDGET_NS	    1500000ull
+#define STOP_BUDGET_LATE_NS 50000000ull
+#define STOP_PATIENCE	    30
+
+/*
  * Stops all threads and moves instruction pointers out of the pokes' windows. 0: they are stopped until stop_resume.
- * -EAGAIN: a thread or a signal frame is where it cannot be moved; -EPERM, -E2BIG, -ETIMEDOUT, -errno: released again.
+ * -EAGAIN: a thread or a signal frame is where it cannot be moved, or one did not stop in time; -EPERM, -E2BIG, -errno. After
+ * an error they run again.
  */
 int stop_all(struct stop *stop, const struct poke *pokes, u32 count);
 void stop_resume(struct stop *stop);

@@ -17,15 +17,20 @@
 /* The agent writes a chunk in well under a millisecond; one that does not must not keep the threads stopped. */
 #define STOPPED_TIMEOUT_MS 1000
 
+static void count_stop(struct target *target)
+{
+	target->stops++;
+	target->stop_total_ns += target->stop.last_ns;
+	target->stop_max_ns = MAX(target->stop_max_ns, target->stop.last_ns);
+}
+
 static void resume(struct target *target)
 {
 	if (!target->stopped)
 		return;
 	stop_resume(&target->stop);
 	target->stopped = false;
-	target->stops++;
-	target->stop_total_ns += target->stop.last_ns;
-	target->stop_max_ns = MAX(target->stop_max_ns, target->stop.last_ns);
+	count_stop(target);
 }
 
 static int answer_stop(struct target *target)
@@ -37,6 +42,8 @@ static int answer_stop(struct target *target)
 	answer.error = stop_all(&target->stop,
 				(const struct poke *)(const void *)target->message.payload, count);
 	target->stopped = !answer.error;
+	if (answer.error)
+		count_stop(target); /* an attempt in vain stopped them as well */
 	return wire_send(target->fd, WIRE_STOPPED, &answer, sizeof(answer), NULL, 0);
 }
 

@@ -16,7 +16,7 @@ __attribute__((noinline, noipa)) long victim_work(long a, long b)
 int main(int argc, char **argv)
 {
 	long calls = argc > 1 ? atol(argv[1]) : 0;
-	const struct timespec pause = { 0, 1000000 };
+	const struct timespec pause = {0, 1000000};
 
 	for (long i = 0; !calls || i < calls; i++) {
 		if (victim_work(i, 7) != i * 31 + 7) {
