@@ -178,6 +178,8 @@ static void probe_everything(bool returns)
 	u8 *before;
 	int fd, err;
 
+	if (UNDER_TSAN)
+		SKIP("instrumented programs run in threads that the sanitizer does not know yet");
 	dl_iterate_phdr(find_library, &library);
 	fd = open(library.path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || binary_open(fd, library.path, &binary))

@@ -13,6 +13,12 @@
 #include "sync/reader.h"
 #include "test.h"
 
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN true
+#else
+#define UNDER_TSAN false
+#endif
+
 /* What a C program may change, and all words of the context. */
 #define ALL_REGISTERS 0xfffu
 #define ALL_WORDS     0x1fffffu
