@@ -124,6 +124,53 @@ EOF
 attach -c "$caller 300" "$work/glob.bpf.o" && grep -q '^@calls\[[1-9][0-9]*\]: 300$' "$work/out"
 check uprobe_multi_and_func_ip $?
 
+compile helpers <<'EOF'
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } rb SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_HASH); __uint(max_entries, 64); __type(key, __u32); __type(value, __u64); } ph SEC(".maps");
+long length, number, cmp, fault, cookie, avail;
+unsigned long unsigned_number;
+char text[32], comm[16];
+__u64 pid, clocks;
+SEC("uprobe//proc/self/exe:victim_work")
+int BPF_KPROBE(all, long a, long b)
+{
+	char buf[16] = "0x1f tail", in[8] = "-12";
+	char where[8];
+	__u32 key = 3;
+	__u64 value = 9, *rec;
+
+	if (a > 0)
+		return 0;
+	bpf_printk("five %d %d %d %d %s", 1, 2, 3, 4, "args");
+	length = BPF_SNPRINTF(text, sizeof(text), "a=%ld b=%ld c=%s", a, b, "cc");
+	bpf_strtoul(buf, sizeof(buf), 0, &unsigned_number);
+	bpf_strtol(in, sizeof(in), 10, &number);
+	cmp = bpf_strncmp(buf, 9, "0x1f tail");
+	bpf_get_current_comm(comm, sizeof(comm));
+	pid = bpf_get_current_pid_tgid() >> 32;
+	clocks = bpf_ktime_get_ns() && bpf_ktime_get_boot_ns() && bpf_ktime_get_tai_ns() && bpf_jiffies64();
+	cookie = bpf_get_attach_cookie(ctx);
+	rec = bpf_ringbuf_reserve(&rb, 16, 0);
+	if (rec) {
+		rec[0] = rec[1] = 1;
+		bpf_ringbuf_submit(rec, 0);
+	}
+	rec = bpf_ringbuf_reserve(&rb, 16, 0);
+	if (rec)
+		bpf_ringbuf_discard(rec, 0);
+	bpf_ringbuf_output(&rb, text, sizeof(text), 0);
+	avail = bpf_ringbuf_query(&rb, BPF_RB_AVAIL_DATA);
+	fault = bpf_probe_read_kernel(where, sizeof(where), (void *)0xffff888000000000ull);
+	bpf_map_update_elem(&ph, &key, &value, 0);
+	return 0;
+}
+EOF
+attach -c "$caller 10" "$work/helpers.bpf.o" && out 'five 1 2 3 4 args' && out 'length: 13' && out 'text: a=0 b=7 c=cc' &&
+	out 'number: -12' && out 'unsigned_number: 31' && out 'cmp: 0' && out 'fault: -14' && out 'cookie: 0' &&
+	out 'avail: 88' && out 'comm: caller' && out 'clocks: 1' && out '@ph\[3\]: 9' &&
+	[ "$(sed -n 's/^pid: //p' "$work/out")" = "$(sed -n 's/^process \([0-9]*\) exited/\1/p' "$work/err")" ]
+check helpers $?
+
 compile libc <<'EOF'
 long sleeps;
 SEC("uprobe/libc:clock_nanosleep")
@@ -155,6 +202,7 @@ refused refuses_an_open_quote 'quote' -c "echo 'x" "$work/libc.bpf.o"
 attach -c 'false' "$work/libc.bpf.o" && err 'exited with status 1'
 check the_commands_status_is_its_own $?
 
+: >"$work/err" # of the case before
 attach -p $target "$work/libc.bpf.o" &
 attached=$!
 while ! err attached && kill -0 $attached 2>/dev/null; do sleep 0.05; done
