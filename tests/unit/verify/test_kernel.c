@@ -50,7 +50,7 @@ static u32 pick(u32 below)
 static void emit(u8 code, u8 dst, u8 src, s16 off, s32 imm)
 {
 	program[length++] = (struct bpf_insn){
-		.code = code, .dst_reg = dst & 15, .src_reg = src & 15, .off = off, .imm = imm};
+		.code = code, .dst_reg = dst & 15u, .src_reg = src & 15u, .off = off, .imm = imm};
 }
 
 static s32 interesting(void)
