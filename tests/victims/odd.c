@@ -11,6 +11,7 @@
  *        odd breeds      the same, but the child calls until SIGUSR1 too, which its parent passes on and exits as it did
  *        odd execs       at SIGUSR1 becomes /bin/true
  *        odd masked      blocks every signal but SIGUSR1, at which it exits 0
+ *        odd spawns      starts threads that make some calls and end, a few at a time
  *        odd handler     a timer's handler makes calls too, many of them while the main thread is in a call
  */
 #include <errno.h>
@@ -166,6 +167,26 @@ static int masked(void)
 	return 0;
 }
 
+static void *call_some(void *arg)
+{
+	(void)arg;
+	call(2000);
+	return NULL;
+}
+
+static int spawns(void)
+{
+	while (told < 1) {
+		pthread_t threads[4];
+
+		for (int i = 0; i < 4; i++)
+			pthread_create(&threads[i], NULL, call_some, NULL);
+		for (int i = 0; i < 4; i++)
+			pthread_join(threads[i], NULL);
+	}
+	return 0;
+}
+
 static int handler(void)
 {
 	struct itimerval timer = {{0, 300}, {0, 300}};
@@ -192,7 +213,8 @@ int main(int argc, char **argv)
 		int (*run)(void);
 	} modes[] = {{"mdwe", mdwe},	 {"closer", closer},   {"exits", exits},
 		     {"drops", drops},	 {"forks", forks},     {"execs", execs},
-		     {"masked", masked}, {"handler", handler}, {"breeds", breeds}};
+		     {"masked", masked}, {"handler", handler}, {"breeds", breeds},
+		     {"spawns", spawns}};
 
 	signal(SIGUSR1, tell);
 	for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++) {

@@ -152,6 +152,9 @@ static bool lab_agent_left(pid_t pid, int threads)
 	return false;
 }
 
+/* How sites are changed: forced on each attachment. */
+static enum poke_protocol lab_protocol = POKE_AUTO;
+
 /* One program that counts (by its runs) on one function of the victim's executable. */
 struct lab_probe {
 	struct target *target;
@@ -206,6 +209,7 @@ static int lab_plan(struct lab_probe *probe, const char *name, struct wire_site 
 	memset(site, 0, sizeof(*site));
 	error = binary_plan(binary, function, &site->site, &reason);
 	binary_rebase(&site->site, exe->bias);
+	site->site.protocol = (u8)lab_protocol;
 	probe->address = site->site.function;
 	return error;
 }

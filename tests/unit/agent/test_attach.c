@@ -295,12 +295,13 @@ static void killed_target_is_noticed(void)
 	CHECK_EQ(lab_detach(&probe), -ESRCH);
 }
 
-/* The agent's own stopper: the loader answers no request to stop. */
-static void prologue_is_restored_without_a_loader(void)
+/* The agent's own stopper: the site is one that only a stop may change, and there is no loader to stop anybody. */
+static void site_is_restored_by_the_agents_own_stop(void)
 {
 	pid_t pid = lab_start("odd", "handler");
 	struct lab_probe probe;
 
+	lab_protocol = POKE_STOP;
 	for (int i = 0; i < 5; i++) {
 		int error = lab_attach(pid, "victim_work", HOOK_ENTRY, &probe);
 
@@ -311,7 +312,31 @@ static void prologue_is_restored_without_a_loader(void)
 		target_close(probe.target); /* with the link open */
 		CHECK(lab_agent_left(pid, 1));
 		CHECK(lab_text_restored(pid, &probe));
+		CHECK_EQ(child_of(pid), 0);
 	}
+	lab_protocol = POKE_AUTO;
+	lab_end(pid);
+}
+
+/* Threads come and go while sites are changed under them. */
+static void stops_while_threads_come_and_go(void)
+{
+	pid_t pid = lab_start("odd", "spawns");
+	struct lab_probe probe;
+
+	lab_protocol = POKE_STOP;
+	for (int i = 0; i < 20; i++) {
+		int error =
+			lab_attach(pid, "victim_work", i & 1 ? HOOK_RETURN : HOOK_ENTRY, &probe);
+
+		CHECK_EQ(error, 0);
+		if (error)
+			break;
+		CHECK(lab_hits_grow(&probe, 100));
+		CHECK_EQ(lab_detach(&probe), 0);
+		CHECK(lab_text_restored(pid, &probe));
+	}
+	lab_protocol = POKE_AUTO;
 	lab_end(pid);
 }
 
@@ -334,6 +359,7 @@ int main(void)
 	RUN(killed_loader_of_entry_probe);
 	RUN(killed_loader_of_return_probe);
 	RUN(killed_target_is_noticed);
-	RUN(prologue_is_restored_without_a_loader);
+	RUN(site_is_restored_by_the_agents_own_stop);
+	RUN(stops_while_threads_come_and_go);
 	return test_done();
 }
