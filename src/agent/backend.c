@@ -216,16 +216,35 @@ static int find_function(struct process *process, const struct process_module *m
 	return 0;
 }
 
+/* What gcc's returns_twice names: the second return would find no hooked one, and the process would die of it. */
+static bool returns_twice(const struct binary_function *function)
+{
+	static const char *const names[] = {
+		"setjmp", "_setjmp", "sigsetjmp",    "__sigsetjmp", "savectx",
+		"vfork",  "__vfork", "__libc_vfork", "getcontext",  "__getcontext"};
+
+	for (size_t i = 0; function->name && i < ARRAY_SIZE(names); i++) {
+		if (!strcmp(function->name, names[i]))
+			return true;
+	}
+	return false;
+}
+
 static int plan_site(struct process *process, const struct process_module *module,
-		     struct binary *binary, u64 offset, const struct problem *problem,
-		     struct site_spec *spec)
+		     struct binary *binary, const struct link_request *request, u32 index,
+		     const struct problem *problem, struct site_spec *spec)
 {
 	const struct binary_function *function = NULL;
 	const char *reason = "";
-	int error = find_function(process, module, binary, offset, problem, &function);
+	int error =
+		find_function(process, module, binary, request->offsets[index], problem, &function);
 
 	if (error)
 		return error;
+	if (request->at_return && returns_twice(function))
+		return problem_set(problem, -EOPNOTSUPP,
+				   "%s in %s returns twice: only its entry can be probed",
+				   function->name, module->path);
 	memset(spec, 0, sizeof(*spec));
 	error = binary_plan(binary, function, spec, &reason);
 	if (error)
@@ -264,7 +283,7 @@ static int plan_sites(struct target *target, const struct link_request *request,
 	if (!sites)
 		return problem_set(problem, -ENOMEM, "out of memory");
 	for (u32 i = 0; !error && i < request->count; i++) {
-		error = plan_site(target->process, module, binary, request->offsets[i], problem,
+		error = plan_site(target->process, module, binary, request, i, problem,
 				  &sites[i].site);
 		sites[i].cookie = request->cookies ? request->cookies[i] : 0;
 	}
