@@ -400,6 +400,35 @@ static void loads(struct side *side)
 		 .log_level = 2));
 }
 
+/* Every size of the buffer: what is kept of the log, whether it fits, and how large it should have been. */
+static void logs(struct side *side)
+{
+	static const u32 levels[] = {1, 1 | 8}; /* more detailed ones differ between versions */
+	struct {
+		union bpf_attr attr;
+		u32 more[8];
+	} load;
+	u32 *true_size = (u32 *)(void *)((char *)&load + 140);
+
+	for (u32 i = 0; i < ARRAY_SIZE(levels); i++) {
+		for (u32 size = 1; size < 200; size += 3) {
+			char log[200];
+			long sum = 0;
+
+			memset(log, '#', sizeof(log));
+			memset(&load, 0, sizeof(load));
+			load.attr = PROG(BPF_PROG_TYPE_SOCKET_FILTER, .log_buf = ptr_to_u64(log),
+					 .log_size = size, .log_level = levels[i]);
+			*true_size = 0;
+			ask_size(side, "logged load", BPF_PROG_LOAD, &load, 144);
+			note(side, "true size", *true_size);
+			for (u32 j = 0; j < sizeof(log); j++)
+				sum = sum * 31 % 1000003 + (u8)log[j];
+			note(side, "text", sum);
+		}
+	}
+}
+
 static void runs(struct side *side)
 {
 	int filter = (int)ask(side, "load", BPF_PROG_LOAD, PROG(BPF_PROG_TYPE_SOCKET_FILTER));
@@ -691,6 +720,7 @@ AS_KERNEL(hash_elements)
 AS_KERNEL(ringbuf_elements)
 AS_KERNEL(batches)
 AS_KERNEL(loads)
+AS_KERNEL(logs)
 AS_KERNEL(runs)
 AS_KERNEL(peeks)
 AS_KERNEL(fields)
@@ -706,6 +736,7 @@ int main(void)
 	RUN(ringbuf_elements_as_kernel);
 	RUN(batches_as_kernel);
 	RUN(loads_as_kernel);
+	RUN(logs_as_kernel);
 	RUN(runs_as_kernel);
 	RUN(peeks_as_kernel);
 	RUN(fields_as_kernel);
