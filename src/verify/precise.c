@@ -2,8 +2,8 @@
 /*
  * A backward dataflow over the instructions, before the search. For the point before each instruction:
  *
- *   live(i)   registers that some path from i reads before it writes them
- *   exact(i)  registers, and stack slots of the running frame, whose number some path from i may use where safety depends
+ *   live(i)   registers, and stack slots of the running frame, that some path from i reads before it writes them
+ *   exact(i)  of those: the ones whose number some path from i may use where safety depends
  *             on it: in a condition, in pointer arithmetic, as a size or a return value; or from which such a number is computed
  *
  * Two states that differ only in scalars that are not exact accept the same programs: no decision of the search reads them.
@@ -19,7 +19,7 @@
 
 struct facts {
 	u16 live, exact;
-	u64 slots;
+	u64 live_slots, slots;
 };
 
 #define BIT(n)	     ((u16)(1u << (n)))
@@ -79,29 +79,40 @@ static void load(struct facts *f, const struct bpf_insn *insn, const struct subp
 		return;
 	write_reg(f, insn->dst_reg);
 	read_reg(f, insn->src_reg, false);
-	if (!exact)
-		return;
-	if (insn->src_reg == REG_FP && slot_mask(insn, &mask))
+	if (insn->src_reg != REG_FP || !slot_mask(insn, &mask))
+		mask = subprog->leaks_fp ? ~0ull : 0;
+	f->live_slots |= mask;
+	if (exact)
 		f->slots |= mask;
-	else if (subprog->leaks_fp)
-		f->slots = ~0ull;
 }
 
-static void store(struct facts *f, const struct bpf_insn *insn, const struct subprog *subprog,
-		  bool is_main)
+/* Where a store may be refused for what it overwrites, it reads that. */
+static bool stores_read(const struct verifier *env)
 {
-	bool from_reg = insn_class(insn) == BPF_STX, exact;
+	return !env->privileged || !env->allow_uninit_stack;
+}
+
+static void store(const struct verifier *env, struct facts *f, const struct bpf_insn *insn,
+		  const struct subprog *subprog)
+{
+	bool from_reg = insn_class(insn) == BPF_STX, exact, is_main = subprog == &env->subprogs[0];
 	u64 mask;
 
 	if (insn->dst_reg >= REG_CNT || insn->src_reg >= REG_CNT)
 		return;
 	if (insn->dst_reg == REG_FP && slot_mask(insn, &mask)) {
 		exact = f->slots & mask;
-		if (insn_access_size(insn) == 8)
+		if (insn_access_size(insn) == 8 && !(insn->off % SLOT_SIZE)) {
 			f->slots &= ~mask;
+			f->live_slots &= ~mask;
+		}
+		if (stores_read(env))
+			f->live_slots |= mask;
 	} else {
 		/* Through another pointer: into a caller's stack, perhaps, or our own. */
 		exact = !is_main || (subprog->leaks_fp && f->slots);
+		if (stores_read(env) && subprog->leaks_fp)
+			f->live_slots = ~0ull;
 	}
 	read_reg(f, insn->dst_reg, false);
 	if (from_reg)
@@ -120,10 +131,11 @@ static void atomic(struct facts *f, const struct bpf_insn *insn)
 	read_reg(f, insn->src_reg, true);
 	if (insn->imm == BPF_CMPXCHG)
 		read_reg(f, 0, true);
-	f->slots = ~0ull;
+	f->live_slots = f->slots = ~0ull;
 }
 
-static void helper(const struct verifier *env, struct facts *f, const struct bpf_insn *insn)
+static void helper(const struct verifier *env, struct facts *f, const struct bpf_insn *insn,
+		   const struct subprog *subprog)
 {
 	const struct helper_proto *proto = env->host->helper((u32)insn->imm);
 
@@ -134,16 +146,21 @@ static void helper(const struct verifier *env, struct facts *f, const struct bpf
 	/* A lookup's result depends on its key, which may be a constant in a slot; a callback may read what it likes. */
 	if (!proto || proto->id == BPF_FUNC_map_lookup_elem || proto->args[1] == ARG_PTR_TO_FUNC)
 		f->slots = ~0ull;
+	if (subprog->leaks_fp && (!proto || proto->args[0] != ARG_NONE))
+		f->live_slots = ~0ull;
 }
 
-static void call(const struct verifier *env, struct facts *f, const struct bpf_insn *insn)
+static void call(const struct verifier *env, struct facts *f, const struct bpf_insn *insn,
+		 const struct subprog *subprog)
 {
 	if (insn->src_reg == INSN_CALL_HELPER) {
-		helper(env, f, insn);
+		helper(env, f, insn, subprog);
 		return;
 	}
 	f->live = (u16)((f->live & ~CALLER_SAVED) | 0x3e);
 	f->exact = (u16)((f->exact & ~CALLER_SAVED) | 0x3e);
+	if (subprog->leaks_fp)
+		f->live_slots = f->slots = ~0ull;
 }
 
 static void jump(struct facts *f, const struct bpf_insn *insn)
@@ -185,12 +202,12 @@ static void transfer(const struct verifier *env, struct facts *f, const struct b
 		if (insn_mode(insn) == BPF_ATOMIC)
 			atomic(f, insn);
 		else
-			store(f, insn, subprog, subprog == &env->subprogs[0]);
+			store(env, f, insn, subprog);
 		break;
 	case BPF_JMP:
 	case BPF_JMP32:
 		if (insn_op(insn) == BPF_CALL)
-			call(env, f, insn);
+			call(env, f, insn, subprog);
 		else if (insn_op(insn) == BPF_EXIT)
 			*f = (struct facts){.live = 1, .exact = 1};
 		else
@@ -227,13 +244,16 @@ static bool update(struct verifier *env, u32 at, const struct subprog *subprog)
 	for (u32 i = 0; i < count; i++) {
 		f.live |= env->facts[next[i]].live;
 		f.exact |= env->facts[next[i]].exact;
+		f.live_slots |= env->facts[next[i]].live_slots;
 		f.slots |= env->facts[next[i]].exact_slots;
 	}
 	transfer(env, &f, &env->insns[at], subprog);
-	if (f.live == own->live && f.exact == own->exact && f.slots == own->exact_slots)
+	if (f.live == own->live && f.exact == own->exact && f.slots == own->exact_slots &&
+	    f.live_slots == own->live_slots)
 		return false;
 	own->live = f.live;
 	own->exact = f.exact;
+	own->live_slots = f.live_slots;
 	own->exact_slots = f.slots;
 	return true;
 }

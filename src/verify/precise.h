@@ -5,7 +5,7 @@
 
 #include "verify/verify_priv.h"
 
-/* Fills live, exact and exact_slots of every instruction. 0 or -ENOMEM. */
+/* Fills live, exact, live_slots and exact_slots of every instruction. 0 or -ENOMEM. */
 int precise_analyse(struct verifier *env);
 
 #endif

@@ -213,8 +213,10 @@ static bool cover_frame(struct comparison *c, const struct frame *old, const str
 			return false;
 	}
 	for (u32 i = 0; i < slots; i++) {
-		bool exact = (!top && leaks) || (facts->exact_slots & 1ull << i);
+		bool passed = !top && leaks, exact = passed || (facts->exact_slots & 1ull << i);
 
+		if (c->how != COMPARE_SAME && !passed && !(facts->live_slots & 1ull << i))
+			continue;
 		if (!cover_slot(c, i < old->slot_cnt ? &old->slots[i] : NULL,
 				i < cur->slot_cnt ? &cur->slots[i] : NULL, exact))
 			return false;

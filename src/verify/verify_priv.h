@@ -147,7 +147,7 @@ struct insn_facts {
 	u8 pointer_type; /* enum reg_type + 1 through which it loads or stores; 0: not yet */
 	u16 live;	 /* registers whose value some path from here reads */
 	u16 exact;	 /* of those: whose numeric value safety can depend on */
-	u64 exact_slots; /* the same for stack slots of the running frame */
+	u64 live_slots, exact_slots; /* the same for stack slots of the running frame */
 	u32 map_index;
 	u32 line; /* index of line info + 1 */
 	const struct verify_map *map;
