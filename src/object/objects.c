@@ -179,6 +179,9 @@ static int find_unseen(const struct object *object)
 		if (entry->d_name[0] == '.' || fd == object->fd || fd == event_fd_of(object) ||
 		    fd >= HIDDEN_FD_MIN || fd >= CLIENT_FD_MAX || client_at(fd) || fstat(fd, &info))
 			continue;
+		/* Asking what an eventfd is costs an open: only where that can be the answer. */
+		if (!S_ISREG(info.st_mode) && !object->event_id)
+			continue;
 		identity = identity_of(fd, &info);
 		if (is_same(object, &identity))
 			found = fd;

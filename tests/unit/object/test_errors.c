@@ -100,7 +100,7 @@ static void creations(struct side *side)
 	ask(side, "array, key of 8", BPF_MAP_CREATE, MAP(BPF_MAP_TYPE_ARRAY, 8, 8, 4));
 	ask(side, "array, no value", BPF_MAP_CREATE, MAP(BPF_MAP_TYPE_ARRAY, 4, 0, 4));
 	ask(side, "array, no entries", BPF_MAP_CREATE, MAP(BPF_MAP_TYPE_ARRAY, 4, 8, 0));
-	ask(side, "array, huge value", BPF_MAP_CREATE, MAP(BPF_MAP_TYPE_ARRAY, 4, 0x7fffffff, 4));
+	ask(side, "array, huge value", BPF_MAP_CREATE, MAP(BPF_MAP_TYPE_ARRAY, 4, 0x80000001, 4));
 	ask(side, "array, mmapable", BPF_MAP_CREATE,
 	    MAP(BPF_MAP_TYPE_ARRAY, 4, 8, 4, .map_flags = BPF_F_MMAPABLE));
 	ask(side, "array, no_prealloc", BPF_MAP_CREATE,
