@@ -35,6 +35,8 @@ static const u16 needed_calls[] = {
 	SYS_rt_sigprocmask, SYS_clock_gettime, SYS_process_vm_readv,
 	SYS_pidfd_open,	    SYS_pidfd_getfd,   SYS_sched_yield,
 	SYS_getcpu,	    SYS_tgkill,	       SYS_brk,
+	SYS_nanosleep,	    SYS_mremap,	       SYS_fallocate,
+	SYS_prlimit64,
 };
 
 /* Classic BPF as seccomp runs it. SECCOMP_RET_*; a load of an argument answers KILL (undecided). */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Sleeps in main until killed. With SECCOMP defined: under a seccomp filter that allows everything but ptrace's friends. */
+/* Sleeps in main until killed. With SECCOMP defined: under a seccomp filter that allows everything but SECCOMP_CALL. */
 #include <unistd.h>
 
 #ifdef SECCOMP
@@ -10,11 +10,15 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#ifndef SECCOMP_CALL
+#define SECCOMP_CALL SYS_memfd_create
+#endif
+
 static int filter(void)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SECCOMP_CALL, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};

@@ -141,6 +141,21 @@ static int lab_threads(pid_t pid)
 	return count - 2;
 }
 
+static int lab_mappings(pid_t pid)
+{
+	char path[40], line[512];
+	int count = 0;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	maps = fopen(path, "r");
+	while (maps && fgets(line, sizeof(line), maps))
+		count++;
+	if (maps)
+		fclose(maps);
+	return count;
+}
+
 /* Waits until only the program's own threads are left. */
 static bool lab_agent_left(pid_t pid, int threads)
 {

@@ -28,6 +28,7 @@ static void return_probe_counts_and_restores(void)
 static void attaches_again_and_again(void)
 {
 	pid_t pid = lab_start("caller", NULL);
+	int mappings = 0;
 
 	for (int i = 0; i < 30; i++) {
 		struct lab_probe probe;
@@ -40,7 +41,13 @@ static void attaches_again_and_again(void)
 		CHECK(lab_hits_grow(&probe, 0));
 		CHECK_EQ(lab_detach(&probe), 0);
 		CHECK(lab_text_restored(pid, &probe));
+		if (i == 9) {
+			CHECK(lab_agent_left(pid, 1));
+			mappings = lab_mappings(pid);
+		}
 	}
+	CHECK(lab_agent_left(pid, 1));
+	CHECK_EQ(lab_mappings(pid), mappings);
 	lab_end(pid);
 }
 

@@ -14,6 +14,7 @@ static char before[16384], after[16384];
 static void comes_and_goes_without_a_trace(void)
 {
 	pid_t pid = lab_start("sleeper", NULL);
+	int mappings = 0;
 
 	lab_describe(pid, before, sizeof(before));
 	for (int i = 0; i < 50; i++) {
@@ -25,8 +26,14 @@ static void comes_and_goes_without_a_trace(void)
 			break;
 		CHECK_EQ(lab_threads(pid), 3);
 		target_close(target);
+		if (i == 4) {
+			CHECK(lab_agent_left(pid, 1));
+			mappings = lab_mappings(pid);
+		}
 	}
 	CHECK(lab_agent_left(pid, 1));
+	/* What it keeps for its next visit does not grow with each. */
+	CHECK_EQ(lab_mappings(pid), mappings);
 	lab_describe(pid, after, sizeof(after));
 	if (strcmp(before, after))
 		printf("# before:\n%s# after:\n%s", before, after);
@@ -149,6 +156,23 @@ static void musl_program_is_refused(void)
 static void program_under_seccomp_is_refused(void)
 {
 	victim_is_refused("sleeper_seccomp", -EOPNOTSUPP, "seccomp");
+}
+
+/* A filter that can be read and lets the agent's calls pass is no obstacle. */
+static void program_under_lenient_seccomp_is_accepted(void)
+{
+	pid_t pid = lab_start("sleeper_lenient", NULL);
+	struct target *target;
+	int error;
+
+	if (geteuid())
+		SKIP("reading a filter needs root");
+	error = target_open(pid, 0, &lab_problem, &target);
+	CHECK_EQ(error, 0);
+	if (!error)
+		target_close(target);
+	CHECK(lab_agent_left(pid, 1));
+	lab_end(pid);
 }
 
 static void nobody_is_refused(void)
@@ -305,6 +329,7 @@ int main(void)
 	RUN(thirty_two_bit_program_is_refused);
 	RUN(musl_program_is_refused);
 	RUN(program_under_seccomp_is_refused);
+	RUN(program_under_lenient_seccomp_is_accepted);
 	RUN(nobody_is_refused);
 	RUN(stopped_program_is_refused_until_it_goes_on);
 	RUN(program_without_room_for_thread_locals_is_refused);
