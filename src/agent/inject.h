@@ -44,7 +44,10 @@ int inject_explain_permission(const struct process *process, int error,
 int inject_owner(pid_t pid, uid_t *ret_uid, char *name, size_t size);
 
 /* ---- inject_seccomp.c ---- */
-/* Are the system calls that injection and the agent make allowed by the thread's filters? 0, -EACCES (cannot be read), -EPERM. */
-int inject_seccomp_allows(pid_t tid, long *ret_refused);
+/*
+ * Are the system calls that injection and the agent make allowed by the thread's filters? held: it is stopped under our
+ * ptrace. 0, -EACCES (cannot be read), -EPERM.
+ */
+int inject_seccomp_allows(pid_t tid, bool held, long *ret_refused);
 
 #endif

@@ -159,7 +159,7 @@ int inject_check(const struct process *process, pid_t held, const struct problem
 		return problem_set(problem, -EOPNOTSUPP, "process %d is in strict seccomp mode",
 				   facts->pid);
 	if (facts->seccomp == 2) {
-		error = inject_seccomp_allows(facts->pid, &refused);
+		error = inject_seccomp_allows(facts->pid, held != 0, &refused);
 		if (error == -EPERM)
 			return problem_set(
 				problem, -EOPNOTSUPP,

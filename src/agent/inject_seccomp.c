@@ -179,10 +179,12 @@ static int check_filters(pid_t tid, long *ret_refused)
 	return error;
 }
 
-int inject_seccomp_allows(pid_t tid, long *ret_refused)
+int inject_seccomp_allows(pid_t tid, bool held, long *ret_refused)
 {
 	int status, signal, error;
 
+	if (held)
+		return check_filters(tid, ret_refused);
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL))
 		return -EACCES;
 	ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
