@@ -12,6 +12,7 @@
  *        odd execs       at SIGUSR1 becomes /bin/true
  *        odd masked      blocks every signal but SIGUSR1, at which it exits 0
  *        odd spawns      starts threads that make some calls and end, a few at a time
+ *        odd floats      computes the same sums in vector registers over and over, and exits 1 when one differs
  *        odd handler     a timer's handler makes calls too, many of them while the main thread is in a call
  */
 #include <errno.h>
@@ -41,11 +42,16 @@ __attribute__((noinline, noipa)) long victim_work(long a, long b)
 
 static void call(long count)
 {
+	errno = 99;
 	for (long i = 0; i < count; i++) {
 		if (victim_work(i, 7) != i * 31 + 7) {
 			fprintf(stderr, "call %ld went wrong\n", i);
 			_exit(1);
 		}
+	}
+	if (errno != 99) {
+		fprintf(stderr, "errno became %d\n", errno);
+		_exit(1);
 	}
 }
 
@@ -187,6 +193,30 @@ static int spawns(void)
 	return 0;
 }
 
+static double sum(void)
+{
+	double parts[8] = {0}, total = 0;
+
+	for (int i = 1; i < 100000; i++) {
+		for (int p = 0; p < 8; p++)
+			parts[p] += 1.0 / (i + p);
+	}
+	for (int p = 0; p < 8; p++)
+		total += parts[p];
+	return total;
+}
+
+static int floats(void)
+{
+	double first = sum();
+
+	while (told < 1) {
+		if (sum() != first)
+			return 1;
+	}
+	return 0;
+}
+
 static int handler(void)
 {
 	struct itimerval timer = {{0, 300}, {0, 300}};
@@ -214,7 +244,7 @@ int main(int argc, char **argv)
 	} modes[] = {{"mdwe", mdwe},	 {"closer", closer},   {"exits", exits},
 		     {"drops", drops},	 {"forks", forks},     {"execs", execs},
 		     {"masked", masked}, {"handler", handler}, {"breeds", breeds},
-		     {"spawns", spawns}};
+		     {"spawns", spawns}, {"floats", floats}};
 
 	signal(SIGUSR1, tell);
 	for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++) {

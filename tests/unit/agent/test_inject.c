@@ -41,6 +41,29 @@ static void comes_and_goes_without_a_trace(void)
 	lab_end(pid);
 }
 
+/* The borrowed thread's vector registers, and its errno, are the program's. */
+static void registers_and_errno_are_put_back(void)
+{
+	static const char *const modes[] = {"floats", "handler"};
+
+	for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
+		pid_t pid = lab_start("odd", modes[m]);
+
+		for (int i = 0; i < 30; i++) {
+			struct target *target;
+			int error = target_open(pid, 0, &lab_problem, &target);
+
+			CHECK_EQ(error, 0);
+			if (error)
+				break;
+			target_close(target);
+		}
+		CHECK_EQ(lab_wait(pid, 0), -1);
+		kill(pid, SIGUSR1);
+		CHECK_EQ(lab_wait(pid, 2000), 0);
+	}
+}
+
 static void two_loaders_share_one_agent(void)
 {
 	pid_t pid = lab_start("sleeper", NULL);
@@ -322,6 +345,7 @@ int main(void)
 {
 	RUN(agent_links_old_libc_alone);
 	RUN(comes_and_goes_without_a_trace);
+	RUN(registers_and_errno_are_put_back);
 	RUN(two_loaders_share_one_agent);
 	RUN(loads_into_threads_that_allocate);
 	RUN(loader_killed_at_any_moment_costs_the_target_nothing);
