@@ -16,6 +16,7 @@
 #include "verify/precise.h"
 
 #include "verify/cfg.h"
+#include "verify/may_point.h"
 
 struct facts {
 	u16 live, exact;
@@ -48,14 +49,12 @@ static void read_reg(struct facts *f, u32 reg, bool exact)
 		f->exact |= BIT(reg);
 }
 
-static void alu(struct facts *f, const struct bpf_insn *insn)
+static void alu(struct facts *f, const struct bpf_insn *insn, u16 may_point)
 {
 	u32 op = insn_op(insn), dst = insn->dst_reg, src = insn->src_reg;
 	bool exact = f->exact & BIT(dst),
 	     from_reg = insn_uses_reg(insn) && op != BPF_END && op != BPF_NEG;
-	/* A sum may turn out to be pointer + number. */
-	bool may_point =
-		from_reg && insn_class(insn) == BPF_ALU64 && (op == BPF_ADD || op == BPF_SUB);
+	bool sum = from_reg && insn_class(insn) == BPF_ALU64 && (op == BPF_ADD || op == BPF_SUB);
 
 	if (dst >= REG_CNT || src >= REG_CNT)
 		return;
@@ -65,9 +64,10 @@ static void alu(struct facts *f, const struct bpf_insn *insn)
 			read_reg(f, src, exact);
 		return;
 	}
-	read_reg(f, dst, exact || may_point);
+	/* Of a sum that may be pointer + number, the number is exact. */
+	read_reg(f, dst, exact || (sum && may_point & BIT(src)));
 	if (from_reg)
-		read_reg(f, src, exact || may_point);
+		read_reg(f, src, exact || (sum && may_point & BIT(dst)));
 }
 
 static void load(struct facts *f, const struct bpf_insn *insn, const struct subprog *subprog)
@@ -192,7 +192,7 @@ static void transfer(const struct verifier *env, struct facts *f, const struct b
 	switch (insn_class(insn)) {
 	case BPF_ALU:
 	case BPF_ALU64:
-		alu(f, insn);
+		alu(f, insn, env->facts[insn - env->insns].may_point);
 		break;
 	case BPF_LDX:
 		load(f, insn, subprog);
@@ -260,6 +260,7 @@ static bool update(struct verifier *env, u32 at, const struct subprog *subprog)
 
 int precise_analyse(struct verifier *env)
 {
+	may_point_analyse(env);
 	for (u32 s = 0; s < env->subprog_cnt; s++) {
 		struct subprog *subprog = &env->subprogs[s];
 		bool changed = true;

@@ -145,6 +145,7 @@ struct insn_facts {
 	bool jump_target;
 	u8 access_kind;	 /* CTX_* + 1 of a packet field, or 0 */
 	u8 pointer_type; /* enum reg_type + 1 through which it loads or stores; 0: not yet */
+	u16 may_point;	 /* registers that may hold a pointer on some path to here */
 	u16 live;	 /* registers whose value some path from here reads */
 	u16 exact;	 /* of those: whose numeric value safety can depend on */
 	u64 live_slots, exact_slots; /* the same for stack slots of the running frame */
