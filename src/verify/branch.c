@@ -5,6 +5,7 @@
 #include "verify/cond.h"
 #include "verify/log.h"
 #include "verify/pointer.h"
+#include "verify/precise.h"
 #include "verify/state.h"
 #include "verify/walk.h"
 
@@ -357,6 +358,7 @@ int branch_step(struct verifier *env, const struct bpf_insn *insn, u32 *ret_next
 		src = &running_regs(env)[insn->src_reg];
 	outcome = predict(insn, dst, src);
 	if (outcome != COND_EITHER) {
+		precise_predicted(env, env->insn);
 		*ret_next = outcome == COND_ALWAYS ? target : env->insn + 1;
 		return 0;
 	}

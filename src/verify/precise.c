@@ -25,6 +25,9 @@ struct facts {
 
 #define BIT(n)	     ((u16)(1u << (n)))
 #define CALLER_SAVED 0x3f
+#define MAX_REFINED                                                                                \
+	20000 /* instructions of a program whose facts are computed again as jumps are predicted */
+#define MAX_ANALYSES 200
 
 static bool slot_mask(const struct bpf_insn *insn, u64 *ret_mask)
 {
@@ -163,13 +166,13 @@ static void call(const struct verifier *env, struct facts *f, const struct bpf_i
 		f->live_slots = f->slots = ~0ull;
 }
 
-static void jump(struct facts *f, const struct bpf_insn *insn)
+static void jump(struct facts *f, const struct bpf_insn *insn, bool predicted)
 {
 	if (insn_op(insn) == BPF_JA || insn->dst_reg >= REG_CNT || insn->src_reg >= REG_CNT)
 		return;
-	read_reg(f, insn->dst_reg, true);
+	read_reg(f, insn->dst_reg, predicted);
 	if (insn_uses_reg(insn))
-		read_reg(f, insn->src_reg, true);
+		read_reg(f, insn->src_reg, predicted);
 }
 
 static void load_constant(struct facts *f, const struct bpf_insn *insn)
@@ -211,7 +214,7 @@ static void transfer(const struct verifier *env, struct facts *f, const struct b
 		else if (insn_op(insn) == BPF_EXIT)
 			*f = (struct facts){.live = 1, .exact = 1};
 		else
-			jump(f, insn);
+			jump(f, insn, env->all_exact || env->facts[insn - env->insns].predicted);
 		break;
 	default:
 		load_constant(f, insn);
@@ -258,14 +261,12 @@ static bool update(struct verifier *env, u32 at, const struct subprog *subprog)
 	return true;
 }
 
-int precise_analyse(struct verifier *env)
+static void solve(struct verifier *env)
 {
-	may_point_analyse(env);
 	for (u32 s = 0; s < env->subprog_cnt; s++) {
 		struct subprog *subprog = &env->subprogs[s];
 		bool changed = true;
 
-		subprog->leaks_fp = leaks_fp(env, subprog);
 		while (changed) {
 			changed = false;
 			for (u32 i = subprog->end; i-- > subprog->start;) {
@@ -277,5 +278,32 @@ int precise_analyse(struct verifier *env)
 			}
 		}
 	}
+}
+
+int precise_analyse(struct verifier *env)
+{
+	may_point_analyse(env);
+	for (u32 s = 0; s < env->subprog_cnt; s++)
+		env->subprogs[s].leaks_fp = leaks_fp(env, &env->subprogs[s]);
+	env->all_exact = env->insn_cnt > MAX_REFINED;
+	solve(env);
 	return 0;
+}
+
+void precise_predicted(struct verifier *env, u32 insn)
+{
+	if (env->facts[insn].predicted)
+		return;
+	env->facts[insn].predicted = true;
+	env->exact_stale = !env->all_exact;
+}
+
+void precise_refresh(struct verifier *env)
+{
+	if (!env->exact_stale)
+		return;
+	env->exact_stale = false;
+	/* Facts only grow, so the last solution is a start. After many rounds all jumps count. */
+	env->all_exact = ++env->analyses > MAX_ANALYSES;
+	solve(env);
 }

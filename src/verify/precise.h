@@ -7,5 +7,9 @@
 
 /* Fills live, exact, live_slots and exact_slots of every instruction. 0 or -ENOMEM. */
 int precise_analyse(struct verifier *env);
+/* A path takes one side of the jump at insn without exploring the other: its operands are exact from now on. */
+void precise_predicted(struct verifier *env, u32 insn);
+/* Brings the facts up to date with the predictions made so far. To be called before states are compared. */
+void precise_refresh(struct verifier *env);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "verify/log.h"
+#include "verify/precise.h"
 #include "verify/state.h"
 
 enum compare {
@@ -60,8 +61,9 @@ static bool same_scalar(const struct scalar *a, const struct scalar *b)
 static bool cover_scalar(struct comparison *c, const struct reg *old, const struct reg *cur,
 			 bool exact)
 {
+	/* Which copies are equal matters even so: a jump on one of them says something of the others. */
 	if (c->how == COMPARE_COVER && !exact)
-		return true;
+		return same_scalar_id(c->env, old->id, cur->id);
 	if (c->how == COMPARE_SAME)
 		return same_scalar(&old->s, &cur->s) && same_scalar_id(c->env, old->id, cur->id);
 	return scalar_contains(&old->s, &cur->s) && same_scalar_id(c->env, old->id, cur->id);
@@ -359,6 +361,7 @@ int prune_visit(struct verifier *env)
 	if (env->jumps_processed - env->prev_jumps >= 2 &&
 	    env->processed - env->prev_processed >= 8)
 		want = true;
+	precise_refresh(env);
 	outcome = compare_all(env, &want, &states);
 	if (outcome != PRUNE_GO_ON || (!want && !is_callback_point(env)))
 		return outcome;

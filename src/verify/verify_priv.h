@@ -142,7 +142,7 @@ struct insn_facts {
 	bool seen;    /* some path came here */
 	bool prune_point;
 	bool force_checkpoint;
-	bool jump_target;
+	bool predicted; /* a conditional jump of which some path took one side without exploring the other */
 	u8 access_kind;	 /* CTX_* + 1 of a packet field, or 0 */
 	u8 pointer_type; /* enum reg_type + 1 through which it loads or stores; 0: not yet */
 	u16 may_point;	 /* registers that may hold a pointer on some path to here */
@@ -185,7 +185,9 @@ struct verifier {
 	u32 jumps_processed, prev_jumps, prev_processed;
 	u32 processed, total_states, peak_states, max_states_per_insn;
 	u32 max_insns;
-	bool ctx_escapes, changes_packet, saw_packet_write;
+	bool exact_stale,
+		all_exact; /* precise.c: new jumps were predicted; count all as predicted */
+	u32 analyses;
 	size_t log_prev_end, log_prev_width; /* of the last instruction line */
 	u32 logged_changes; /* registers changed by the last instruction (for the log) */
 	u64 logged_slots;
