@@ -144,6 +144,15 @@ static const struct {
 	{BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER, 0, 0},
 };
 
+bool call_checks_return(u32 prog_type)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(return_ranges); i++) {
+		if (return_ranges[i].prog_type == prog_type)
+			return true;
+	}
+	return false;
+}
+
 static int exit_program(struct verifier *env)
 {
 	int err = ref_check_none(env, "BPF_EXIT instruction in main prog", true);

@@ -14,7 +14,9 @@
 
 static u16 set(u16 mask, u32 reg, bool may)
 {
-	return may ? (u16)(mask | BIT(reg)) : (u16)(mask & ~BIT(reg));
+	u32 bit = 1u << reg;
+
+	return (u16)(may ? mask | bit : mask & ~bit);
 }
 
 static u16 after_alu(u16 mask, const struct bpf_insn *insn)

@@ -15,6 +15,7 @@
  */
 #include "verify/precise.h"
 
+#include "verify/call.h"
 #include "verify/cfg.h"
 #include "verify/may_point.h"
 
@@ -25,6 +26,7 @@ struct facts {
 
 #define BIT(n)	     ((u16)(1u << (n)))
 #define CALLER_SAVED 0x3f
+#define ARGUMENTS    0x3e
 #define MAX_REFINED                                                                                \
 	20000 /* instructions of a program whose facts are computed again as jumps are predicted */
 #define MAX_ANALYSES 200
@@ -153,15 +155,26 @@ static void helper(const struct verifier *env, struct facts *f, const struct bpf
 		f->live_slots = ~0ull;
 }
 
-static void call(const struct verifier *env, struct facts *f, const struct bpf_insn *insn,
+/* What the callee does with its arguments is what the call does with them. */
+static void call(struct verifier *env, struct facts *f, const struct bpf_insn *insn,
 		 const struct subprog *subprog)
 {
+	u32 start = (u32)(insn - env->insns) + 1 + (u32)insn->imm;
+	struct subprog *callee;
+
 	if (insn->src_reg == INSN_CALL_HELPER) {
 		helper(env, f, insn, subprog);
 		return;
 	}
-	f->live = (u16)((f->live & ~CALLER_SAVED) | 0x3e);
-	f->exact = (u16)((f->exact & ~CALLER_SAVED) | 0x3e);
+	if (insn->src_reg != INSN_CALL_SUBPROG) {
+		f->live |= ARGUMENTS;
+		f->exact |= ARGUMENTS;
+		return;
+	}
+	callee = &env->subprogs[subprog_at(env, start)];
+	callee->exact_result |= f->exact & 1;
+	f->live = (u16)((f->live & ~CALLER_SAVED) | (env->facts[start].live & ARGUMENTS));
+	f->exact = (u16)((f->exact & ~CALLER_SAVED) | (env->facts[start].exact & ARGUMENTS));
 	if (subprog->leaks_fp)
 		f->live_slots = f->slots = ~0ull;
 }
@@ -189,7 +202,7 @@ static void load_constant(struct facts *f, const struct bpf_insn *insn)
 		read_reg(f, insn->src_reg, false);
 }
 
-static void transfer(const struct verifier *env, struct facts *f, const struct bpf_insn *insn,
+static void transfer(struct verifier *env, struct facts *f, const struct bpf_insn *insn,
 		     const struct subprog *subprog)
 {
 	switch (insn_class(insn)) {
@@ -212,7 +225,7 @@ static void transfer(const struct verifier *env, struct facts *f, const struct b
 		if (insn_op(insn) == BPF_CALL)
 			call(env, f, insn, subprog);
 		else if (insn_op(insn) == BPF_EXIT)
-			*f = (struct facts){.live = 1, .exact = 1};
+			*f = (struct facts){.live = 1, .exact = subprog->exact_result};
 		else
 			jump(f, insn, env->all_exact || env->facts[insn - env->insns].predicted);
 		break;
@@ -261,30 +274,58 @@ static bool update(struct verifier *env, u32 at, const struct subprog *subprog)
 	return true;
 }
 
+static bool solve_subprog(struct verifier *env, const struct subprog *subprog)
+{
+	bool changed = true, any = false;
+
+	while (changed) {
+		changed = false;
+		for (u32 i = subprog->end; i-- > subprog->start;) {
+			/* The second half of a 64-bit constant is no instruction. */
+			if (i > subprog->start && insn_is_ld_imm64(&env->insns[i - 1]) &&
+			    !env->insns[i].code)
+				continue;
+			changed |= update(env, i, subprog);
+		}
+		any |= changed;
+	}
+	return any;
+}
+
+/* Callers learn from what callees do with arguments, callees from what callers do with results. */
 static void solve(struct verifier *env)
 {
-	for (u32 s = 0; s < env->subprog_cnt; s++) {
-		struct subprog *subprog = &env->subprogs[s];
-		bool changed = true;
+	bool changed = true;
 
-		while (changed) {
-			changed = false;
-			for (u32 i = subprog->end; i-- > subprog->start;) {
-				/* The second half of a 64-bit constant is no instruction. */
-				if (i > subprog->start && insn_is_ld_imm64(&env->insns[i - 1]) &&
-				    !env->insns[i].code)
-					continue;
-				changed |= update(env, i, subprog);
-			}
-		}
+	while (changed) {
+		changed = false;
+		for (u32 s = env->subprog_cnt; s-- > 0;)
+			changed |= solve_subprog(env, &env->subprogs[s]);
 	}
+}
+
+static bool is_callback(const struct verifier *env, const struct subprog *subprog)
+{
+	for (u32 i = 0; i < env->insn_cnt; i++) {
+		const struct bpf_insn *insn = &env->insns[i];
+
+		if (insn_is_ld_imm64(insn) && insn->src_reg == INSN_PSEUDO_FUNC &&
+		    i + 1 + (u32)insn->imm == subprog->start)
+			return true;
+	}
+	return false;
 }
 
 int precise_analyse(struct verifier *env)
 {
 	may_point_analyse(env);
-	for (u32 s = 0; s < env->subprog_cnt; s++)
-		env->subprogs[s].leaks_fp = leaks_fp(env, &env->subprogs[s]);
+	for (u32 s = 0; s < env->subprog_cnt; s++) {
+		struct subprog *subprog = &env->subprogs[s];
+
+		subprog->leaks_fp = leaks_fp(env, subprog);
+		subprog->exact_result =
+			s ? is_callback(env, subprog) : call_checks_return(env->request->prog_type);
+	}
 	env->all_exact = env->insn_cnt > MAX_REFINED;
 	solve(env);
 	return 0;

@@ -237,12 +237,12 @@ static void shift_32(struct scalar *d, u32 op, u32 n)
 	*d = low;
 }
 
-/* Shifts are tracked for a known amount below the width only. */
+/* Shifts are tracked for a known amount below the width only (as a whole register: the kernel does so too). */
 static bool shift(struct scalar *d, const struct scalar *s, u32 op, u32 bits)
 {
 	u64 n = bits == 32 ? (u32)s->bits.value : s->bits.value;
 
-	if (!(bits == 32 ? scalar_is_const32(s) : scalar_is_const(s)) || n >= bits)
+	if (!(bits == 32 ? scalar_is_const32(s) : scalar_is_const(s)) || s->umax >= bits)
 		return false;
 	if (bits == 32)
 		shift_32(d, op, (u32)n);

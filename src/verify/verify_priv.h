@@ -159,7 +159,8 @@ struct subprog {
 	u32 start, end; /* instructions [start, end) */
 	u32 stack_depth;
 	bool leaks_fp; /* a pointer to its stack may be in another register */
-	bool has_tail_call, has_ld_abs, tail_call_reachable, is_callback;
+	bool has_tail_call, is_callback;
+	bool exact_result; /* the number it returns matters to some caller */
 };
 
 struct verifier {

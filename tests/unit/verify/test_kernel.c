@@ -14,7 +14,7 @@
 #include "test.h"
 #include "verify/verify.h"
 
-#define MAX_INSNS  64
+#define MAX_INSNS  160
 #define VALUE_SIZE 48
 
 static struct bpf_insn program[MAX_INSNS];
@@ -151,6 +151,48 @@ static void emit_value(void)
 	}
 }
 
+static u32 calls[4], call_cnt;
+
+/* r0 = f(number, number, stack); the argument registers are written again. */
+static void emit_call(void)
+{
+	if (call_cnt == 4)
+		return;
+	emit(BPF_ALU64 | BPF_MOV | BPF_X, 1, pick(2) ? 8 : 9, 0, 0);
+	emit(BPF_ALU64 | BPF_MOV | BPF_X, 2, number(), 0, 0);
+	emit(BPF_ALU64 | BPF_MOV | BPF_X, 3, 10, 0, 0);
+	calls[call_cnt++] = length;
+	emit(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 0);
+	for (u8 reg = 1; reg < 4; reg++)
+		emit(BPF_ALU64 | BPF_MOV | BPF_K, reg, 0, 0, interesting());
+}
+
+static void emit_function(void)
+{
+	u32 start = length, steps = 3 + pick(8);
+
+	for (u32 i = 0; i < call_cnt; i++)
+		program[calls[i]].imm = (s32)(start - calls[i] - 1);
+	emit(BPF_ALU64 | BPF_MOV | BPF_X, 6, 3, 0, 0);
+	emit(BPF_ALU64 | BPF_MOV | BPF_X, 8, 1, 0, 0);
+	emit(BPF_ALU64 | BPF_MOV | BPF_X, 9, 2, 0, 0);
+	emit(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+	emit(BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, interesting());
+	while (steps--) {
+		if (!pick(4))
+			emit(BPF_LDX | BPF_MEM | BPF_DW, number(), 6, -8, 0);
+		else if (!pick(3))
+			emit(BPF_STX | BPF_MEM | BPF_DW, 6, number(), pick(2) ? -8 : -16, 0);
+		else if (pick(2))
+			emit_jump();
+		else
+			emit_alu();
+	}
+	for (int i = 0; i < 4; i++)
+		emit(BPF_ALU64 | BPF_MOV | BPF_X, 0, number(), 0, 0);
+	emit(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
 static void emit_prologue(void)
 {
 	emit(BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0);
@@ -173,11 +215,14 @@ static void generate(void)
 {
 	u32 body;
 
-	length = 0;
+	length = call_cnt = 0;
 	emit_prologue();
 	body = length + 8 + pick(28);
 	while (length < body) {
-		switch (pick(8)) {
+		switch (pick(9)) {
+		case 8:
+			emit_call();
+			break;
 		case 0:
 		case 1:
 		case 2:
@@ -198,6 +243,8 @@ static void generate(void)
 	for (int i = 0; i < 4; i++)
 		emit(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
 	emit(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	if (call_cnt)
+		emit_function();
 }
 
 static int kernel_verdict(char *log, u32 log_size)

@@ -266,8 +266,39 @@ static void unseen_code_is_harmless(void)
 	CHECK_EQ(p[2].off, -1);
 }
 
+/* Whatever the bytes, an answer comes back: sanitizers watch. */
+static void random_bytes_get_an_answer(void)
+{
+	static const u8 codes[] = {0x85, 0x18, 0x95, 0x05, 0x06, 0x15, 0x1d, 0xbf, 0xb7,
+				   0x0f, 0x1f, 0x79, 0x61, 0x7b, 0x73, 0x7a, 0xdb, 0xc3,
+				   0x30, 0x50, 0xb4, 0xbc, 0xd7, 0xdc, 0x87, 0x91};
+	static struct bpf_insn insns[24];
+	u32 accepted = 0;
+
+	srand(7);
+	for (int round = 0; round < 100000; round++) {
+		u32 count = 1 + (u32)rand() % ARRAY_SIZE(insns);
+
+		for (u32 i = 0; i < count; i++) {
+			u8 *bytes = (u8 *)&insns[i];
+
+			for (u32 k = 0; k < sizeof(insns[i]); k++)
+				bytes[k] = (u8)(rand() % 3 ? 0 : rand());
+			if (rand() % 16)
+				bytes[0] = codes[(u32)rand() % sizeof(codes)];
+			if (rand() % 8)
+				bytes[1] = (u8)(rand() % 11 | (rand() % 11) << 4);
+		}
+		insns[count - 1] = (struct bpf_insn)EXIT;
+		accepted += !verify_type(insns, count, 1 + (u32)rand() % 26, (u32)rand() % 8,
+					 rand() % 2);
+	}
+	CHECK(accepted > 0);
+}
+
 int main(void)
 {
+	RUN(random_bytes_get_an_answer);
 	RUN(straight_line_is_accepted);
 	RUN(unwritten_registers_are_refused);
 	RUN(lookup_needs_a_null_check);
