@@ -16,7 +16,7 @@
 enum displaced_kind {
 	DISPLACED_PLAIN, /* copy the bytes */
 	DISPLACED_RIP_REL, /* copy, then fix the 32-bit displacement at field_off to reach target from the new place */
-	DISPLACED_CALL, /* direct call of target; returns to the copy's next instruction (see below) */
+	DISPLACED_CALL, /* direct call of target, last of its window: returns to the text behind the window */
 	DISPLACED_JUMP, /* direct jump to target, any encoding */
 	DISPLACED_JCC,	/* conditional jump to target; condition = low nibble of the opcode */
 	DISPLACED_LOOP, /* loop/loope/loopne/jrcxz: opcode kept, target reached through a near jump */

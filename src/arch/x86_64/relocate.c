@@ -40,8 +40,25 @@ static void copy_loop(struct codebuf *buf, const struct displaced_insn *insn, co
 	asm_land(buf, over);
 }
 
-static int copy_insn(struct codebuf *buf, const struct displaced_insn *insn, const u8 *bytes)
+/*
+ * The callee must find the true return address: unwinders know the function, not the copy. A call with its word overwritten
+ * instead of a push: the processor's return stack stays balanced, so that one return is mispredicted and not every outer
+ * one. The call steps over a byte, since processors do not count calls of the next instruction. Flags stay as they are.
+ */
+static void copy_call(struct codebuf *buf, const struct displaced_insn *insn, u64 return_address)
 {
+	asm_call(buf, codebuf_pc(buf) + 6);
+	asm_byte(buf, 0xcc);
+	asm_store_imm(buf, 4, X86_RSP, 0, (s32)(u32)return_address);
+	asm_store_imm(buf, 4, X86_RSP, 4, (s32)(u32)(return_address >> 32));
+	asm_jump(buf, insn->target);
+}
+
+static int copy_insn(struct codebuf *buf, const struct displaced *displaced,
+		     const struct displaced_insn *insn)
+{
+	const u8 *bytes = displaced->bytes + insn->offset;
+
 	switch (insn->kind) {
 	case DISPLACED_PLAIN:
 		copy_bytes(buf, bytes, insn->length);
@@ -52,7 +69,10 @@ static int copy_insn(struct codebuf *buf, const struct displaced_insn *insn, con
 		copy_rip_relative(buf, insn, bytes);
 		return 0;
 	case DISPLACED_CALL:
-		asm_call(buf, insn->target);
+		/* It comes back to the text: that must be behind the window. */
+		if (insn->offset + insn->length != displaced->length)
+			return -EINVAL;
+		copy_call(buf, insn, displaced->site + displaced->length);
 		return 0;
 	case DISPLACED_JUMP:
 		asm_jump(buf, insn->target);
@@ -83,7 +103,7 @@ int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced)
 		if (insn->offset != offset || offset + insn->length > displaced->length)
 			return -EINVAL;
 		displaced->copy_offsets[i] = (u16)(buf->size - start);
-		err = copy_insn(buf, insn, displaced->bytes + offset);
+		err = copy_insn(buf, displaced, insn);
 		if (err)
 			return err;
 		offset += insn->length;

@@ -86,16 +86,16 @@ static void short_branches_become_near(void)
 	CHECK_EQ(displaced.copy_offsets[2], 8);
 }
 
-static void calls_are_made_from_the_copy(void)
+static void calls_must_end_their_window(void)
 {
-	struct displaced displaced = window("\xe8\x00\x01\x00\x00", 5);
+	struct displaced displaced = window("\xe8\x00\x01\x00\x00\x90", 6);
 	u8 bytes[128];
 	u32 size;
 
 	add(&displaced,
 	    (struct displaced_insn){.kind = DISPLACED_CALL, .length = 5, .target = 0x400105});
-	CHECK_EQ(copy_to(&displaced, bytes, 0x400200, &size), 0);
-	CHECK(!memcmp(bytes, "\xe8\x00\xff\xff\xff", 5));
+	add(&displaced, (struct displaced_insn){.offset = 5, .length = 1});
+	CHECK_EQ(copy_to(&displaced, bytes, 0x400200, &size), -EINVAL);
 }
 
 static void recipes_that_do_not_add_up_are_refused(void)
@@ -161,8 +161,43 @@ static void loops_and_conditions_decide_as_before(void)
 	CHECK_EQ(run_copy(&jcc, 0), 1);
 	CHECK_EQ(run_copy(&jcc, 5), 2);
 }
+
+/* A callee returns the return address that it sees, and the caller the carry that it passed through the call. */
+static void calls_return_behind_the_window(void)
+{
+	struct displaced displaced = window("\xf9\xe8\x00\x00\x00\x00", 6); /* stc; call */
+	static struct text_block block;
+	struct codebuf buf;
+	u64 seen = 0, carry = 0;
+
+	CHECK_EQ(text_alloc(0, 256, &block), 0);
+	/* at 192, behind the window: setc cl; ret. at 128, the target: mov (rsp), rax; ret */
+	memcpy(block.write + 192, "\x0f\x92\xc1\xc3", 4);
+	memcpy(block.write + 128, "\x48\x8b\x04\x24\xc3", 5);
+	displaced.site = ptr_to_u64(block.exec) + 192 - 6;
+	add(&displaced, (struct displaced_insn){.length = 1});
+	add(&displaced, (struct displaced_insn){.kind = DISPLACED_CALL,
+						.offset = 1,
+						.length = 5,
+						.target = ptr_to_u64(block.exec) + 128});
+	codebuf_init(&buf, block.write, ptr_to_u64(block.exec), 128);
+	CHECK_EQ(arch_x86_64.relocate.copy(&buf, &displaced), 0);
+	text_commit(&block);
+	__asm__ volatile("sub $128, %%rsp\nclc\ncall *%2\nlea 128(%%rsp), %%rsp"
+			 : "=&a"(seen), "+c"(carry)
+			 : "r"(block.exec)
+			 : "memory", "cc");
+	CHECK_EQ(seen, ptr_to_u64(block.exec) + 192);
+	CHECK_EQ(carry, 1);
+	text_free(&block);
+}
 #else
 static void loops_and_conditions_decide_as_before(void)
+{
+	SKIP("not an x86-64 machine");
+}
+
+static void calls_return_behind_the_window(void)
 {
 	SKIP("not an x86-64 machine");
 }
@@ -173,7 +208,8 @@ int main(void)
 	RUN(plain_instructions_are_copied);
 	RUN(rip_relative_operands_reach_their_target);
 	RUN(short_branches_become_near);
-	RUN(calls_are_made_from_the_copy);
+	RUN(calls_must_end_their_window);
+	RUN(calls_return_behind_the_window);
 	RUN(recipes_that_do_not_add_up_are_refused);
 	RUN(loops_and_conditions_decide_as_before);
 	return test_done();
