@@ -183,28 +183,6 @@ static int check_element_flags(u64 flags)
 	return flags ? -EINVAL : 0;
 }
 
-int map_copy_out(struct map *map, const void *key, void *value)
-{
-	const void *from;
-
-	if (map->ops->copy_out)
-		return map->ops->copy_out(map, key, value);
-	if (!map->ops->lookup)
-		return -ABI_ENOTSUPP;
-	from = map->ops->lookup(map, key);
-	if (!from)
-		return -ENOENT;
-	memcpy(value, from, map->spec.value_size);
-	return 0;
-}
-
-int map_copy_in(struct map *map, const void *key, const void *value, u64 flags)
-{
-	if (map->ops->copy_in)
-		return map->ops->copy_in(map, key, value, flags);
-	return map->ops->update ? map->ops->update(map, key, value, flags) : -ABI_ENOTSUPP;
-}
-
 static int lookup_to_client(struct map *map, u64 key_at, u64 value_at)
 {
 	u32 size = map_value_bytes(map);
@@ -268,11 +246,6 @@ long map_update_command(struct command *command)
 	return error;
 }
 
-int map_delete_key(struct map *map, const void *key)
-{
-	return map->ops->delete ? map->ops->delete (map, key) : -ABI_ENOTSUPP;
-}
-
 long map_delete_command(struct command *command)
 {
 	struct object *object;
@@ -299,9 +272,7 @@ static int next_key_to_client(struct map *map, u64 key_at, u64 next_at)
 	if (error)
 		return error;
 	next = calloc(1, size ? size : 1);
-	error = !next		     ? -ENOMEM
-		: map->ops->next_key ? map->ops->next_key(map, key, next)
-				     : -ABI_ENOTSUPP;
+	error = next ? map_next_key(map, key, next) : -ENOMEM;
 	if (!error)
 		error = user_write(next_at, next, size);
 	free(next);
@@ -319,11 +290,6 @@ long map_next_key_command(struct command *command)
 	error = next_key_to_client(object->map, command->attr.key, command->attr.next_key);
 	objects_put(object);
 	return error;
-}
-
-int map_take_out(struct map *map, const void *key, void *value)
-{
-	return map->ops->take_out ? map->ops->take_out(map, key, value) : -ABI_ENOTSUPP;
 }
 
 static int take_to_client(struct map *map, u64 key_at, u64 value_at)

@@ -68,7 +68,7 @@ static int find_start(struct batch *batch, const void **last, u32 *ret_passed)
 	}
 	error = user_read(&skip, cursor, sizeof(skip));
 	for (u32 i = 0; i < skip && !error; i++) {
-		error = batch->map->ops->next_key(batch->map, *last, batch->key);
+		error = map_next_key(batch->map, *last, batch->key);
 		memcpy(batch->last, batch->key, batch->key_size);
 		*last = batch->last;
 	}
@@ -92,7 +92,7 @@ static int lookup_loop(struct batch *batch, bool take)
 	int error = find_start(batch, &last, &passed);
 
 	while (!error && batch->done < batch->attr->batch.count) {
-		error = map->ops->next_key(map, last, batch->key);
+		error = map_next_key(map, last, batch->key);
 		if (error)
 			break;
 		error = take ? map_take_out(map, batch->key, batch->value)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/sys.h"
+#include "maps/hash.h"
 #include "object/object.h"
 #ifdef __SANITIZE_THREAD__
 /* It does not see the descriptors that are closed by system call, and takes their numbers' next owners for the same. */
@@ -386,6 +387,45 @@ static void threads_do_not_disturb_each_other(void)
 	close(shared);
 }
 
+static bool buckets_held;
+
+/* Holds the locks of a hash for as long as a preempted thread would. */
+static void *hold_buckets(void *argument)
+{
+	struct hash_view *view = hash_view_of(argument);
+	const struct timespec nap = {0, 100000000};
+
+	for (u32 i = 0; i <= view->bucket_mask; i++)
+		CHECK_EQ(hash_lock(view, i), 0);
+	__atomic_store_n(&buckets_held, true, __ATOMIC_SEQ_CST);
+	nanosleep(&nap, NULL);
+	for (u32 i = 0; i <= view->bucket_mask; i++)
+		hash_unlock(view, i);
+	return NULL;
+}
+
+static void busy_maps_are_waited_for(void)
+{
+	int map = make_map(BPF_MAP_TYPE_HASH, 0, "busy");
+	u32 key = 1;
+	union bpf_attr attr = {.map_fd = (u32)map, .key = ptr_to_u64(&key)};
+
+	for (u32 i = 0; i < 2; i++) {
+		pthread_t holder;
+
+		__atomic_store_n(&buckets_held, false, __ATOMIC_SEQ_CST);
+		CHECK_EQ(pthread_create(&holder, NULL, hold_buckets, object_map_view(map)), 0);
+		while (!__atomic_load_n(&buckets_held, __ATOMIC_SEQ_CST))
+			sched_yield();
+		if (i == 0)
+			CHECK_EQ(put(map, key, 5), 0);
+		else
+			CHECK_EQ(object_bpf(BPF_MAP_DELETE_ELEM, &attr, sizeof(attr)), 0);
+		pthread_join(holder, NULL);
+	}
+	close(map);
+}
+
 static void what_a_daemon_inherits_stays_listed(void)
 {
 	int pipe_fd, status;
@@ -461,6 +501,7 @@ int main(int argc, char **argv)
 	RUN(ring_buffers_are_polled_and_mapped);
 	RUN(arrays_are_mapped_and_frozen);
 	RUN(batches_give_every_element_once);
+	RUN(busy_maps_are_waited_for);
 	RUN(what_a_daemon_inherits_stays_listed);
 	RUN(threads_do_not_disturb_each_other);
 	RUN(children_of_fork_have_objects_of_their_own);
