@@ -190,6 +190,22 @@ SEC("uprobe//proc/self/exe:main") int f(struct pt_regs *ctx)
     assert lab.snapshot(target.pid) == before
 
 
+def exhausted_disk_for_the_registry():
+    """The registry of ids lies in a file system without a free block."""
+    lab.need_root()
+    target, where = Target(), lab.folder()
+    before = lab.snapshot(target.pid)
+    script = (f"mount -t tmpfs -o size=16k none {where} && head -c 16384 /dev/zero >{where}/full; "
+              f"mkdir -m 700 {where}/registry; INLAY_REGISTRY={where}/registry exec {lab.INLAY} attach -p {target.pid} "
+              f"--duration 0.2 {lab.compile_bpf(GOOD)}")
+    result = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    causes = [line for line in result.stderr.splitlines() if line.startswith("inlay: ")]
+    assert result.returncode == 1 and len(causes) == 1, (result.returncode, result.stderr)
+    assert "space" in causes[0] or "memory" in causes[0], causes
+    assert lab.snapshot(target.pid) == before
+
+
 lab.run(out_of_bounds_map_value, uninitialised_stack, unbounded_loop, wrong_helper_argument, missing_function,
         missing_binary, corrupt_object, wrong_machine, thirty_two_bit_target, static_target, musl_target, traced_target,
-        seccomp_target, no_such_process, exhausted_memory_for_objects)
+        seccomp_target, no_such_process, exhausted_memory_for_objects,
+        exhausted_disk_for_the_registry)
