@@ -8,6 +8,7 @@
 #ifndef INLAY_BASE_CODEBUF_H
 #define INLAY_BASE_CODEBUF_H
 
+#include "base/frame_notes.h"
 #include "base/types.h"
 
 struct codebuf {
@@ -15,7 +16,8 @@ struct codebuf {
 	u64 exec;  /* address of bytes[0] when it runs */
 	u32 size;
 	u32 capacity;
-	int error; /* sticky: -ENOSPC, -ERANGE */
+	int error;		    /* sticky: -ENOSPC, -ERANGE */
+	struct frame_notes *frames; /* NULL: nobody wants to know */
 };
 
 static inline void codebuf_init(struct codebuf *buf, u8 *bytes, u64 exec, u32 capacity)
@@ -25,6 +27,7 @@ static inline void codebuf_init(struct codebuf *buf, u8 *bytes, u64 exec, u32 ca
 	buf->size = 0;
 	buf->capacity = capacity;
 	buf->error = 0;
+	buf->frames = NULL;
 }
 
 static inline u64 codebuf_pc(const struct codebuf *buf)
@@ -41,6 +44,19 @@ static inline void codebuf_put(struct codebuf *buf, u64 value, u32 bytes)
 	for (u32 i = 0; i < bytes && buf->bytes; i++)
 		buf->bytes[buf->size + i] = (u8)(value >> (8 * i));
 	buf->size += bytes;
+}
+
+/* From here on. */
+static inline void codebuf_note(struct codebuf *buf, enum frame_kind kind, u8 reg, s32 offset)
+{
+	struct frame_notes *frames = buf->frames;
+
+	if (!frames)
+		return;
+	if (frames->count < frames->capacity)
+		frames->notes[frames->count] =
+			(struct frame_note){buf->size, kind, reg, (s16)offset};
+	frames->count++;
 }
 
 #endif

@@ -43,37 +43,74 @@ static s32 padding(const struct jit_sub *sub)
 	return sub->calls && words % 2 ? 8 : 0;
 }
 
+/* A subprogram begins: nothing of the one before it holds. */
+static void note_called(struct codebuf *buf)
+{
+	codebuf_note(buf, FRAME_CFA, X86_RSP, 8);
+	codebuf_note(buf, FRAME_RESTORED, X86_RBP, 0);
+	for (u32 reg = first_saved; reg <= last_saved; reg++)
+		codebuf_note(buf, FRAME_RESTORED, jit_reg[reg], 0);
+}
+
+/* With a frame pointer the CFA is reckoned from it. */
+static void note_depth(struct codebuf *buf, const struct jit_sub *sub, s32 depth)
+{
+	if (!has_frame(sub))
+		codebuf_note(buf, FRAME_CFA, X86_RSP, depth);
+}
+
 int x86_64_jit_prologue(struct codebuf *buf, const struct jit_unit *unit, u32 subprog)
 {
 	const struct jit_sub *sub = &unit->subs[subprog];
+	s32 depth = 8; /* from rsp to the CFA */
 
+	note_called(buf);
 	if (has_frame(sub)) {
 		asm_push(buf, X86_RBP);
+		codebuf_note(buf, FRAME_CFA, X86_RSP, depth += 8);
+		codebuf_note(buf, FRAME_SAVED, X86_RBP, -depth);
 		asm_mov(buf, 8, X86_RBP, X86_RSP);
+		codebuf_note(buf, FRAME_CFA, X86_RBP, depth);
 		if (sub->stack_depth)
 			asm_alu_imm(buf, 8, ASM_SUB, X86_RSP, (s32)sub->stack_depth);
+		depth += (s32)sub->stack_depth;
 	}
 	for (u32 reg = first_saved; reg <= last_saved; reg++) {
-		if (saves(sub, reg))
-			asm_push(buf, jit_reg[reg]);
+		if (!saves(sub, reg))
+			continue;
+		asm_push(buf, jit_reg[reg]);
+		note_depth(buf, sub, depth += 8);
+		codebuf_note(buf, FRAME_SAVED, jit_reg[reg], -depth);
 	}
 	if (padding(sub))
 		asm_alu_imm(buf, 8, ASM_SUB, X86_RSP, padding(sub));
+	note_depth(buf, sub, depth + padding(sub));
 	return 0;
 }
 
 int x86_64_jit_epilogue(struct codebuf *buf, const struct jit_unit *unit, u32 subprog)
 {
 	const struct jit_sub *sub = &unit->subs[subprog];
+	s32 depth = 8 + (has_frame(sub) ? 8 + (s32)sub->stack_depth : 0);
 
-	if (padding(sub))
+	for (u32 reg = first_saved; reg <= last_saved; reg++)
+		depth += saves(sub, reg) ? 8 : 0;
+	if (padding(sub)) {
 		asm_alu_imm(buf, 8, ASM_ADD, X86_RSP, padding(sub));
-	for (u32 reg = last_saved; reg >= first_saved; reg--) {
-		if (saves(sub, reg))
-			asm_pop(buf, jit_reg[reg]);
+		note_depth(buf, sub, depth);
 	}
-	if (has_frame(sub))
+	for (u32 reg = last_saved; reg >= first_saved; reg--) {
+		if (!saves(sub, reg))
+			continue;
+		asm_pop(buf, jit_reg[reg]);
+		codebuf_note(buf, FRAME_RESTORED, jit_reg[reg], 0);
+		note_depth(buf, sub, depth -= 8);
+	}
+	if (has_frame(sub)) {
 		asm_byte(buf, 0xc9); /* leave */
+		codebuf_note(buf, FRAME_RESTORED, X86_RBP, 0);
+		codebuf_note(buf, FRAME_CFA, X86_RSP, 8);
+	}
 	asm_ret(buf);
 	return 0;
 }

@@ -48,6 +48,7 @@ static void copy_loop(struct codebuf *buf, const struct displaced_insn *insn, co
 static void copy_call(struct codebuf *buf, const struct displaced_insn *insn, u64 return_address)
 {
 	asm_call(buf, codebuf_pc(buf) + 6);
+	codebuf_note(buf, FRAME_PUSHED, 0, 8);
 	asm_byte(buf, 0xcc);
 	asm_store_imm(buf, 4, X86_RSP, 0, (s32)(u32)return_address);
 	asm_store_imm(buf, 4, X86_RSP, 4, (s32)(u32)(return_address >> 32));
@@ -103,10 +104,12 @@ int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced)
 		if (insn->offset != offset || offset + insn->length > displaced->length)
 			return -EINVAL;
 		displaced->copy_offsets[i] = (u16)(buf->size - start);
+		codebuf_note(buf, FRAME_DISPLACED, 0, insn->offset);
 		err = copy_insn(buf, displaced, insn);
 		if (err)
 			return err;
 		offset += insn->length;
 	}
+	codebuf_note(buf, FRAME_DISPLACED, 0, displaced->length);
 	return offset == displaced->length ? buf->error : -EINVAL;
 }

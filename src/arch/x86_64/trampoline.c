@@ -25,6 +25,8 @@
 #define REGS_AT		  ((s32)offsetof(struct hit, regs))
 #define FRAME_SIZE	  208
 #define RETURN_AT	  (FRAME_SIZE + 8)
+#define STUB_CFA	  16
+#define IMAGE_CFA	  (FRAME_SIZE + STUB_CFA)
 #define ALL_WORDS	  ((1u << WORD_COUNT) - 1)
 
 #define READER_NEST	  ((s32)offsetof(struct reader, nest))
@@ -59,6 +61,12 @@ static const u8 caller_saved[] = {X86_RAX, X86_RCX, X86_RDX, X86_RSI,
 
 /* Offsets and sizes are the ABI's; a change there must not go unnoticed here. */
 _Static_assert(sizeof(struct hit) <= FRAME_SIZE && FRAME_SIZE % 16 == 0, "frame");
+
+/* For unwinders: from here on S + 8 is rsp + offset. */
+static void note_cfa(struct codebuf *buf, s32 offset)
+{
+	codebuf_note(buf, FRAME_CFA, X86_RSP, offset);
+}
 
 static s32 word_at(u32 word)
 {
@@ -122,16 +130,21 @@ static void land_far(struct codebuf *buf, u32 mark)
 		__builtin_memcpy(buf->bytes + mark - 4, &distance, 4);
 }
 
+/* Both in a stub, with r11 saved. */
 static void push_caller_saved(struct codebuf *buf)
 {
-	for (u32 i = 0; i < ARRAY_SIZE(caller_saved); i++)
+	for (u32 i = 0; i < ARRAY_SIZE(caller_saved); i++) {
 		asm_push(buf, caller_saved[i]);
+		note_cfa(buf, STUB_CFA + 8 * (s32)(i + 1));
+	}
 }
 
 static void pop_caller_saved(struct codebuf *buf)
 {
-	for (u32 i = ARRAY_SIZE(caller_saved); i-- > 0;)
+	for (u32 i = ARRAY_SIZE(caller_saved); i-- > 0;) {
 		asm_pop(buf, caller_saved[i]);
+		note_cfa(buf, STUB_CFA + 8 * (s32)i);
+	}
 }
 
 /* A jmp that one aligned store can retarget; goes to what follows it until then. Returns its offset from start. */
@@ -176,6 +189,7 @@ static void emit_leave(struct codebuf *buf, s64 tls_offset, struct mark_paths *p
 	asm_store_imm(buf, 8, X86_R11, READER_NEST, 0);
 	paths->left = codebuf_pc(buf);
 	asm_pop(buf, X86_R11);
+	note_cfa(buf, STUB_CFA - 8);
 }
 
 /*
@@ -188,6 +202,7 @@ static void emit_nested(struct codebuf *buf, const struct stub_spec *spec,
 	u64 count;
 	u32 above;
 
+	note_cfa(buf, STUB_CFA);
 	land_far(buf, paths->enter_nested);
 	asm_mem(buf, 8, 0x3b, X86_RSP, X86_R11, READER_SP); /* cmp rsp, [r11 + sp] */
 	above = asm_skip_if(buf, X86_CC_AE);
@@ -213,6 +228,7 @@ static void emit_nested(struct codebuf *buf, const struct stub_spec *spec,
 /* The thread's first hit: make its record. Ends with flags of `test r11, r11`. */
 static void emit_slow_path(struct codebuf *buf, u64 reader_self)
 {
+	note_cfa(buf, STUB_CFA);
 	push_caller_saved(buf);
 	emit_call(buf, reader_self);
 	asm_mov(buf, 8, X86_R11, X86_RAX);
@@ -227,7 +243,9 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 	u64 marked;
 	int err = 0;
 
+	note_cfa(buf, STUB_CFA - 8);
 	asm_push(buf, X86_R11);
+	note_cfa(buf, STUB_CFA);
 	emit_load_reader(buf, spec->tls_offset);
 	asm_test(buf, 8, X86_R11, X86_R11);
 	slow = emit_far_if(buf, X86_CC_E);
@@ -244,6 +262,7 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 	emit_slow_path(buf, spec->slow_path);
 	asm_jcc(buf, X86_CC_NE, marked);
 	asm_pop(buf, X86_R11); /* no record to be had: the function runs unprobed */
+	note_cfa(buf, STUB_CFA - 8);
 	asm_jump(buf, buf->exec + start + spec->ret_displaced);
 	emit_nested(buf, spec, &paths);
 	spec->ret_size = (u16)(buf->size - start);
@@ -257,6 +276,7 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 static void emit_jump_popped(struct codebuf *buf)
 {
 	asm_lea(buf, X86_RSP, X86_RSP, 8);
+	note_cfa(buf, 0);
 	asm_mem(buf, 4, 0xff, 4, X86_RSP, -8);
 }
 
@@ -273,6 +293,7 @@ static void emit_bare_return(struct codebuf *buf, u64 lookup)
 	asm_store(buf, 8, X86_RSP, slot, X86_RAX);
 	pop_caller_saved(buf);
 	asm_pop(buf, X86_R11);
+	note_cfa(buf, STUB_CFA - 8);
 	emit_jump_popped(buf);
 }
 
@@ -286,8 +307,12 @@ static int emit_return_stub(struct codebuf *buf, struct stub_spec *spec)
 	struct mark_paths paths;
 	u64 marked;
 
+	codebuf_note(buf, FRAME_HOOKED, 0, 0);
+	note_cfa(buf, 0);
 	asm_lea(buf, X86_RSP, X86_RSP, -8);
+	note_cfa(buf, STUB_CFA - 8);
 	asm_push(buf, X86_R11);
+	note_cfa(buf, STUB_CFA);
 	emit_load_reader(buf, spec->tls_offset);
 	asm_test(buf, 8, X86_R11, X86_R11);
 	slow = emit_far_if(buf, X86_CC_E);
@@ -360,6 +385,7 @@ static void move_word(struct codebuf *buf, s32 to, s32 from)
 static void emit_save(struct codebuf *buf, const struct frame_plan *plan)
 {
 	asm_lea(buf, X86_RSP, X86_RSP, -FRAME_SIZE);
+	note_cfa(buf, IMAGE_CFA);
 	for (u8 reg = 0; reg < 16; reg++) {
 		bool read = reg != X86_RSP && reg != X86_R11 && plan->words >> word_of[reg] & 1;
 
@@ -376,6 +402,7 @@ static void emit_restore(struct codebuf *buf, const struct frame_plan *plan)
 			asm_load(buf, 8, reg, X86_RSP, word_at(word_of[reg]));
 	}
 	asm_lea(buf, X86_RSP, X86_RSP, FRAME_SIZE);
+	note_cfa(buf, STUB_CFA);
 }
 
 /* The words that are no plain register. Segments and flags are what every 64-bit user thread has. */
@@ -532,6 +559,9 @@ int x86_64_trampoline_image(struct codebuf *buf, const struct trampoline_spec *s
 
 	if (spec->call_count > TRAMPOLINE_MAX_CALLS)
 		return -E2BIG;
+	if (spec->when == TRAMPOLINE_RETURN)
+		codebuf_note(buf, FRAME_HOOKED, 0, 0);
+	note_cfa(buf, STUB_CFA);
 	emit_save(buf, &plan);
 	if (spec->when == TRAMPOLINE_RETURN)
 		emit_return_lookup(buf, spec->return_lookup);
@@ -542,6 +572,7 @@ int x86_64_trampoline_image(struct codebuf *buf, const struct trampoline_spec *s
 		emit_hook_return(buf, spec);
 	emit_restore(buf, &plan);
 	asm_jump(buf, spec->stub_leave);
+	note_cfa(buf, IMAGE_CFA);
 	for (u32 i = 0; i < spec->call_count; i++)
 		emit_outside(buf, spec, &spec->calls[i], &outside[i]);
 	return buf->error;
