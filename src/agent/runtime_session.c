@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
+#include "base/self_mem.h"
 #include "base/sys.h"
 #include "exec/exec.h"
 #include "exec/fault.h"
@@ -118,7 +119,7 @@ static void serve_mem(struct session *session)
 	int fd = take_fd(&session->message, 0);
 
 	if (fd >= 0)
-		poke_set_mem_fd(fd);
+		self_mem_set_fd(fd);
 	reply(session, MIN(fd, 0), 0, NULL);
 }
 
@@ -497,7 +498,7 @@ void session_close(struct session *session)
 	if (--sessions_open)
 		return;
 	/* The descriptor table ends with the control thread: a number of it must not outlive it. */
-	poke_set_mem_fd(-1);
+	self_mem_set_fd(-1);
 	if (fault_ready)
 		fault_done();
 	fault_ready = false;

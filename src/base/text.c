@@ -2,18 +2,19 @@
 /*
  * Regions of executable memory and the blocks cut from them.
  *
- * A region is a memfd mapped read-execute within reach of some code and read-write elsewhere; the descriptor
- * is closed at once. Blocks are runs of 16-byte units in a bitmap, handed out next-fit and not wiped when freed: a
- * child forked while the block was in use shares the memory and may still be running in it, so a range should
- * rest as long as possible before it is reused.
+ * A region is a private read-execute mapping within reach of some code. It is of a memfd for the sake of its name in
+ * /proc/PID/maps alone: all its pages are written at once (with traps), so that they are copies, and the file's own are given
+ * back. Blocks are runs of 16-byte units in a bitmap, handed out next-fit and not wiped when freed. What a block is to hold
+ * is prepared in the arena.
  */
 #include "base/text.h"
 
+#include <linux/falloc.h>
 #include <linux/memfd.h>
 
 #include "base/arena.h"
-#include "base/cpu.h"
 #include "base/mem.h"
+#include "base/self_mem.h"
 #include "base/sys.h"
 #include "base/text_gap.h"
 
@@ -32,7 +33,6 @@
 
 struct region {
 	u8 *exec;
-	u8 *write;
 	u32 size;
 	u32 index; /* in regions[] and spans[] */
 	u32 units_free;
@@ -65,62 +65,61 @@ static void fill_traps(u8 *to, u32 size)
 		__builtin_memcpy(to + i, &word, 8);
 }
 
+/* -1 where there can be none: anonymous memory does as well. */
 static int open_memory(u32 size)
 {
 	int fd = sys_memfd_create("inlay-text", MFD_CLOEXEC | MFD_EXEC);
-	int err;
 
 	if (fd == -EINVAL)
 		fd = sys_memfd_create("inlay-text", MFD_CLOEXEC);
-	if (fd < 0)
-		return fd;
-	err = sys_ftruncate(fd, size);
-	/* Reserved now: a page that cannot be had later would be a SIGBUS in the target. */
-	if (!err)
-		err = sys_fallocate(fd, 0, 0, size);
-	if (err) {
+	if (fd >= 0 && sys_ftruncate(fd, size)) {
 		sys_close(fd);
-		return err;
+		return -1;
 	}
-	return fd;
+	return MAX(fd, -1);
 }
 
 static u8 *map_near(int fd, u64 near, u32 size)
 {
+	int flags = MAP_PRIVATE | (fd < 0 ? MAP_ANONYMOUS : 0);
 	void *pages;
 
 	if (near)
 		return text_gap_map(fd, near, size);
-	pages = sys_mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	pages = sys_mmap(NULL, size, PROT_READ | PROT_EXEC, flags, fd, 0);
 	return sys_is_error(pages) ? NULL : pages;
+}
+
+/* Every page becomes the process's own. */
+static int make_private(u8 *exec, u32 size)
+{
+	u64 traps[PAGE / 8];
+	int err = 0;
+
+	fill_traps((u8 *)traps, PAGE);
+	for (u32 at = 0; at < size && !err; at += PAGE)
+		err = self_mem_write(ptr_to_u64(exec) + at, traps, PAGE);
+	return err;
 }
 
 static int map_region(struct region *region, u64 near, u32 size)
 {
 	int fd = open_memory(size);
-	int err = -ENOMEM;
-	void *write;
+	int err = 0;
 
-	if (fd < 0)
-		return fd;
-	write = sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (sys_is_error(write))
-		goto close_fd;
-	fill_traps(write, size);
 	region->exec = map_near(fd, near, size);
-	if (!region->exec) {
-		err = near ? -ERANGE : -ENOMEM;
-		goto unmap_write;
-	}
-	region->write = write;
 	region->size = size;
-	sys_close(fd);
-	return 0;
-
-unmap_write:
-	sys_munmap(write, size);
-close_fd:
-	sys_close(fd);
+	if (!region->exec)
+		err = near ? -ERANGE : -ENOMEM;
+	else
+		err = make_private(region->exec, size);
+	if (region->exec && err)
+		sys_munmap(region->exec, size);
+	/* Unlike truncation, this leaves private copies. Where it fails, the file's pages only cost memory. */
+	if (fd >= 0 && !err)
+		sys_fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size);
+	if (fd >= 0)
+		sys_close(fd);
 	return err;
 }
 
@@ -160,7 +159,6 @@ static void region_destroy(struct region *region)
 	__atomic_store_n(&spans[region->index], 0, __ATOMIC_RELEASE);
 	regions[region->index] = NULL;
 	sys_munmap(region->exec, region->size);
-	sys_munmap(region->write, region->size);
 	arena_free(region);
 }
 
@@ -215,46 +213,78 @@ static bool region_take(struct region *region, u32 size, struct text_block *ret_
 	region->units_free -= count;
 	region->next_unit = first + count;
 	ret_block->exec = region->exec + first * UNIT;
-	ret_block->write = region->write + first * UNIT;
 	ret_block->size = size;
 	ret_block->region = region;
-	fill_traps(ret_block->write, size);
 	return true;
 }
 
-int text_alloc(u64 near, u32 size, struct text_block *ret_block)
+static int take_anywhere(u64 near, u32 size, struct text_block *ret_block)
 {
 	struct region *region;
-	int err = 0;
+	int err;
 
-	if (!size || size > REGION_MAX_SIZE)
-		return -ENOMEM;
-	size = ALIGN_UP(size, (u32)UNIT);
-	lock();
 	for (u32 i = 0; i < region_limit; i++) {
 		region = regions[i];
 		if (!region || !text_gap_reaches(near, ptr_to_u64(region->exec), region->size))
 			continue;
 		if (region_take(region, size, ret_block))
-			goto out;
+			return 0;
 	}
 	err = region_create(near, size, &region);
 	if (!err)
 		region_take(region, size, ret_block);
-out:
-	unlock();
 	return err;
 }
 
-void text_commit(struct text_block *block)
+int text_alloc(u64 near, u32 size, struct text_block *ret_block)
+{
+	struct text_block block;
+	int err;
+
+	if (!size || size > REGION_MAX_SIZE)
+		return -ENOMEM;
+	size = ALIGN_UP(size, (u32)UNIT);
+	block.write = arena_alloc(size);
+	if (!block.write)
+		return -ENOMEM;
+	fill_traps(block.write, size);
+	lock();
+	err = take_anywhere(near, size, &block);
+	unlock();
+	if (err)
+		arena_free(block.write);
+	else
+		*ret_block = block;
+	return err;
+}
+
+/* x86 keeps instruction fetch coherent; threads that may have fetched the old bytes are the poker's to synchronise. */
+static void flush_caches(u8 *exec, u32 size)
 {
 #if defined(__aarch64__)
-	__builtin___clear_cache((char *)block->exec, (char *)block->exec + block->size);
+	__builtin___clear_cache((char *)exec, (char *)exec + size);
 #else
-	/* x86 keeps instruction fetch coherent; threads that may have fetched the old bytes are the poker's to synchronise. */
-	(void)block;
-	cpu_compiler_barrier();
+	(void)exec;
+	(void)size;
 #endif
+}
+
+int text_commit(struct text_block *block)
+{
+	int err = self_mem_write(ptr_to_u64(block->exec), block->write, block->size);
+
+	arena_free(block->write);
+	block->write = NULL;
+	flush_caches(block->exec, block->size);
+	return err;
+}
+
+int text_patch(struct text_block *block, u32 offset, u64 value)
+{
+	int err = self_mem_write(ptr_to_u64(block->exec) + offset, &value, sizeof(value));
+
+	flush_caches(block->exec + offset, sizeof(value));
+	return err;
 }
 
 void text_free(struct text_block *block)
@@ -264,6 +294,7 @@ void text_free(struct text_block *block)
 
 	if (!region)
 		return;
+	arena_free(block->write);
 	lock();
 	mark_units(region, (u32)(block->exec - region->exec) / UNIT, count, false);
 	region->units_free += count;

@@ -83,8 +83,8 @@ static int search_maps(struct search *search)
 /* NOREPLACE is unknown to kernels before 4.17, which take the address as a hint: so look where it went. */
 static u8 *map_at(int fd, u64 address, u32 size)
 {
-	void *pages = sys_mmap(ptr_from_u64(address), size, PROT_READ | PROT_EXEC,
-			       MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+	int flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_ANONYMOUS : 0);
+	void *pages = sys_mmap(ptr_from_u64(address), size, PROT_READ | PROT_EXEC, flags, fd, 0);
 
 	if (sys_is_error(pages))
 		return NULL;

@@ -7,7 +7,7 @@
 
 /* Does a rel32 branch at near reach all of [start, start + size), and back? near 0: anything does. */
 bool text_gap_reaches(u64 near, u64 start, u64 size);
-/* Maps fd read-execute within reach of near. Returns NULL when no room is left there. */
+/* Maps fd (-1: anonymous memory) private and read-execute within reach of near. NULL when no room is left there. */
 u8 *text_gap_map(int fd, u64 near, u32 size);
 
 #endif

@@ -156,11 +156,12 @@ static int emit_code(struct compiler *c, u64 near, bool keep_offsets, struct exe
 	if (err)
 		return err;
 	err = converge(c, code->block);
+	if (!err)
+		err = text_commit(code->block);
 	if (err) {
 		text_free(code->block);
 		return err;
 	}
-	text_commit(code->block);
 	code->entry = (u64(*)(u64, u64))(uintptr_t)code->block->exec;
 	code->text = code->block->exec;
 	code->size = c->size;

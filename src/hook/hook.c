@@ -178,12 +178,31 @@ static void drop_built(struct change *change)
 	}
 }
 
+static int swap_image(struct site *site, enum hook_side side)
+{
+	struct site_image *old;
+	int err = site_swap_image(site, side, &old);
+
+	retire(old);
+	return err;
+}
+
 /* The images that were swapped away are retired. */
-static void swap_images(struct site *site)
+static int swap_images(struct site *site)
 {
 	/* The return side first: an entry image that hooks returns must find their programs in place. */
-	retire(site_swap_image(site, HOOK_RETURN));
-	retire(site_swap_image(site, HOOK_ENTRY));
+	int err = swap_image(site, HOOK_RETURN);
+
+	return err ? err : swap_image(site, HOOK_ENTRY);
+}
+
+/* What can be swapped is, whatever cannot. */
+static int unswap_images(struct site *site)
+{
+	int err = swap_image(site, HOOK_ENTRY);
+	int other = swap_image(site, HOOK_RETURN);
+
+	return err ? err : other;
 }
 
 /* The sites whose text changes: to the stubs, or (restore) back, for those without programs. */
@@ -231,8 +250,73 @@ static u32 index_of(const struct hook_link *link, const struct site *site)
 	return i;
 }
 
+/* Restores what can be restored: one site whose bytes somebody else changed does not keep the others patched. */
+static int restore_text(struct change *change)
+{
+	struct poke *pokes;
+	struct site **sites;
+	u32 count;
+	int err = list_pokes(change, false, &pokes, &sites, &count);
+
+	if (err)
+		return err;
+	err = count ? poke_batch(pokes, count, change->stopper, NULL) : 0;
+	if (err >= 0) {
+		for (u32 i = 0; i < count; i++)
+			sites[i]->patched = false;
+		err = 0;
+		goto free_pokes;
+	}
+	err = 0;
+	for (u32 i = 0; i < count; i++) {
+		int one = poke_batch(&pokes[i], 1, change->stopper, NULL);
+
+		/* Busy: the bytes are not our branch any more, whoever's they are. */
+		sites[i]->patched = one < 0 && one != -EBUSY;
+		err = one < 0 ? one : err;
+	}
+free_pokes:
+	arena_free(pokes);
+	return err;
+}
+
+/*
+ * -errno: nothing changed. Else 0, and ret_restored says whether the text could be restored, or -ETIMEDOUT: some stub still
+ * leads to an image with the programs.
+ */
+static int detach(struct change *change, int *ret_restored)
+{
+	int err = 0, stuck = 0;
+
+	for (struct site *site = change->first; site && !err; site = site->next_changed)
+		err = prepare(change, site);
+	if (err) {
+		drop_built(change);
+		return err;
+	}
+	for (struct site *site = change->first; site; site = site->next_changed) {
+		remove_calls(&site->sides[HOOK_ENTRY], change);
+		remove_calls(&site->sides[HOOK_RETURN], change);
+		if (unswap_images(site))
+			stuck = -ETIMEDOUT;
+	}
+	drop_built(change);
+	*ret_restored = restore_text(change);
+	if (stuck)
+		*ret_restored = stuck;
+	return 0;
+}
+
+/* Unpatched sites whose stubs already have images: point them at nothing again. */
+static void unswap_unpatched(struct change *change, struct site **sites, u32 count)
+{
+	drop_built(change);
+	for (u32 i = 0; i < count; i++)
+		unswap_images(sites[i]);
+}
+
 /* Sites that are not patched yet get their images first: nobody comes that way before the poke. */
-static int commit_attach(struct change *change, const struct hook_link *link, u32 *ret_failed)
+static int patch_sites(struct change *change, const struct hook_link *link, u32 *ret_failed)
 {
 	struct poke *pokes;
 	struct site **sites;
@@ -241,14 +325,16 @@ static int commit_attach(struct change *change, const struct hook_link *link, u3
 
 	if (err)
 		return err;
-	for (u32 i = 0; i < count; i++)
-		swap_images(sites[i]);
-	err = count ? poke_batch(pokes, count, change->stopper, &failed) : 0;
+	for (u32 i = 0; i < count && !err; i++) {
+		failed = i;
+		err = swap_images(sites[i]);
+	}
+	if (!err && count)
+		err = poke_batch(pokes, count, change->stopper, &failed);
 	if (err < 0) {
 		*ret_failed = index_of(link, sites[failed]);
-		/* built is NULL now: this points the stubs at nothing. A thread late in a stub may be in the image. */
-		for (u32 i = 0; i < count; i++)
-			swap_images(sites[i]);
+		/* A thread late in a stub may be in the image. */
+		unswap_unpatched(change, sites, count);
 		arena_free(pokes);
 		return err;
 	}
@@ -256,12 +342,29 @@ static int commit_attach(struct change *change, const struct hook_link *link, u3
 		sites[i]->patched = true;
 		sites[i]->stage = SITE_UNCHANGED;
 	}
-	for (struct site *site = change->first; site; site = site->next_changed) {
-		if (site->stage != SITE_UNCHANGED)
-			swap_images(site);
-	}
 	arena_free(pokes);
 	return 0;
+}
+
+static int commit_attach(struct change *change, struct hook_link *link, u32 *ret_failed)
+{
+	int restored, err = patch_sites(change, link, ret_failed);
+
+	if (err)
+		return err;
+	for (struct site *site = change->first; site && !err; site = site->next_changed) {
+		if (site->stage != SITE_UNCHANGED)
+			err = swap_images(site);
+	}
+	if (!err)
+		return 0;
+	/* Some have it already: as if the link had been attached, and is detached. */
+	drop_built(change);
+	for (struct site *site = change->first; site; site = site->next_changed)
+		site->stage = SITE_LISTED;
+	change->without = link;
+	detach(change, &restored);
+	return err;
 }
 
 /* Undoes claim. Sites and stubs stay: they cost little and the next attachment wants them. */
@@ -341,57 +444,6 @@ int hook_attach_batch(const struct hook_attach *entries, u32 count,
 	if (ret_failed)
 		*ret_failed = failed;
 	return err;
-}
-
-/* Restores what can be restored: one site whose bytes somebody else changed does not keep the others patched. */
-static int restore_text(struct change *change)
-{
-	struct poke *pokes;
-	struct site **sites;
-	u32 count;
-	int err = list_pokes(change, false, &pokes, &sites, &count);
-
-	if (err)
-		return err;
-	err = count ? poke_batch(pokes, count, change->stopper, NULL) : 0;
-	if (err >= 0) {
-		for (u32 i = 0; i < count; i++)
-			sites[i]->patched = false;
-		err = 0;
-		goto free_pokes;
-	}
-	err = 0;
-	for (u32 i = 0; i < count; i++) {
-		int one = poke_batch(&pokes[i], 1, change->stopper, NULL);
-
-		/* Busy: the bytes are not our branch any more, whoever's they are. */
-		sites[i]->patched = one < 0 && one != -EBUSY;
-		err = one < 0 ? one : err;
-	}
-free_pokes:
-	arena_free(pokes);
-	return err;
-}
-
-/* -errno: nothing changed. Else 0, and ret_restored says whether the text could be restored. */
-static int detach(struct change *change, int *ret_restored)
-{
-	int err = 0;
-
-	for (struct site *site = change->first; site && !err; site = site->next_changed)
-		err = prepare(change, site);
-	if (err) {
-		drop_built(change);
-		return err;
-	}
-	for (struct site *site = change->first; site; site = site->next_changed) {
-		remove_calls(&site->sides[HOOK_ENTRY], change);
-		remove_calls(&site->sides[HOOK_RETURN], change);
-		retire(site_swap_image(site, HOOK_ENTRY));
-		retire(site_swap_image(site, HOOK_RETURN));
-	}
-	*ret_restored = restore_text(change);
-	return 0;
 }
 
 static void forget(struct hook_link *link)

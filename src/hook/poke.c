@@ -20,6 +20,7 @@
 #include <errno.h>
 
 #include "base/mem.h"
+#include "base/self_mem.h"
 #include "base/sys.h"
 #include "sync/reader.h"
 
@@ -29,50 +30,6 @@
 /* How often threads are stopped anew because one could not be moved, and how long lies between. */
 #define STOP_TRIES    50
 #define STOP_PAUSE_NS 1000000
-
-static int mem_fd = -1;
-static int
-	mem_opener; /* the process that opened it by itself: a forked child must not write to its parent */
-
-void poke_set_mem_fd(int fd)
-{
-	if (mem_fd >= 0)
-		sys_close(mem_fd);
-	mem_fd = fd;
-	mem_opener = 0;
-}
-
-static int open_mem(void)
-{
-	int fd;
-
-	if (mem_fd >= 0 && (!mem_opener || mem_opener == sys_getpid()))
-		return 0;
-	fd = sys_openat(AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
-	if (fd < 0)
-		return fd;
-	poke_set_mem_fd(fd);
-	mem_opener = sys_getpid();
-	return 0;
-}
-
-static int read_text(u64 address, u8 *to, u32 size)
-{
-	long got = sys_pread(mem_fd, to, size, address);
-
-	if (got < 0)
-		return (int)got;
-	return got == (long)size ? 0 : -EIO;
-}
-
-static int write_text(u64 address, const u8 *from, u32 size)
-{
-	long done = sys_pwrite(mem_fd, from, size, address);
-
-	if (done < 0)
-		return (int)done;
-	return done == (long)size ? 0 : -EIO;
-}
 
 static bool in_one_word(u64 address, u32 size)
 {
@@ -84,12 +41,12 @@ static int write_in_word(u64 address, const u8 *bytes, u32 size)
 {
 	u64 word = ALIGN_DOWN(address, 8ull);
 	u8 content[8];
-	int err = read_text(word, content, 8);
+	int err = self_mem_read(word, content, 8);
 
 	if (err)
 		return err;
 	mem_copy(content + (address - word), bytes, size);
-	return write_text(word, content, 8);
+	return self_mem_write(word, content, 8);
 }
 
 /* The head of an instruction is what the spin protocol overwrites first. */
@@ -158,7 +115,7 @@ bool poke_holds(u64 address, const u8 *bytes, u32 size)
 {
 	u8 now[POKE_MAX_BYTES];
 
-	return size <= sizeof(now) && !open_mem() && !read_text(address, now, size) &&
+	return size <= sizeof(now) && !self_mem_read(address, now, size) &&
 	       mem_equal(now, bytes, size);
 }
 
@@ -166,7 +123,7 @@ static enum content look(const struct poke *poke)
 {
 	u8 now[POKE_MAX_BYTES];
 
-	if (read_text(poke->address, now, poke->size))
+	if (self_mem_read(poke->address, now, poke->size))
 		return CONTENT_OTHER;
 	if (mem_equal(now, poke->from, poke->size))
 		return CONTENT_FROM;
@@ -200,8 +157,8 @@ static int write_tails(const struct batch *batch, u32 first, u32 last)
 		const struct poke *poke = &batch->pokes[i];
 
 		if (protocol_of(poke) == POKE_SPIN)
-			err = write_text(poke->address + head, bytes_to(batch, poke) + head,
-					 poke->size - head);
+			err = self_mem_write(poke->address + head, bytes_to(batch, poke) + head,
+					     poke->size - head);
 	}
 	return err;
 }
@@ -248,7 +205,7 @@ static int write_stopped(struct batch *batch, u32 first, u32 last)
 		const struct poke *poke = &batch->pokes[i];
 
 		if (protocol_of(poke) == POKE_STOP)
-			err = write_text(poke->address, bytes_to(batch, poke), poke->size);
+			err = self_mem_write(poke->address, bytes_to(batch, poke), poke->size);
 	}
 	stopper->resume(stopper->opaque);
 	return err;
@@ -319,10 +276,8 @@ int poke_batch(const struct poke *pokes, u32 count, const struct poke_stopper *s
 {
 	struct batch batch = {.pokes = pokes, .count = count, .stopper = stopper};
 	u32 failed = 0;
-	int err = open_mem();
+	int err = check(&batch, &failed);
 
-	if (!err)
-		err = check(&batch, &failed);
 	for (u32 first = 0; first < count && !err; first += CHUNK) {
 		u32 last = MIN(first + CHUNK, count);
 

@@ -43,9 +43,6 @@ struct poke_stopper {
 	void *opaque;
 };
 
-/* How text is written: a descriptor of /proc/PID/mem that the loader passed in. Set once; owned. */
-void poke_set_mem_fd(int fd);
-
 /*
  * Changes a batch. Returns 0; 1 when every site already held `to`; -EBUSY (ret_failed = index; nothing changed);
  * -EOPNOTSUPP (a site needs a stopper and there is none, or a forced protocol does not admit it); -EAGAIN (threads

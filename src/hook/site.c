@@ -102,6 +102,7 @@ static int point_stub(struct site_stub *stub, u64 target)
 {
 	u32 at = stub->spec.ret_branch & ~7u, size = arch_host()->limits.patch_size;
 	u64 from = ptr_to_u64(stub->block.exec) + stub->spec.ret_branch;
+	u8 *prepared = stub->block.write; /* nobody runs it yet */
 	u8 word[8], branch[POKE_MAX_BYTES];
 	u64 value;
 	int err;
@@ -109,11 +110,14 @@ static int point_stub(struct site_stub *stub, u64 target)
 	err = arch_host()->patch.encode(branch, PATCH_JUMP, from, target);
 	if (err)
 		return err;
-	mem_copy(word, stub->block.write + at, 8);
+	if (prepared) {
+		mem_copy(prepared + stub->spec.ret_branch, branch, size);
+		return 0;
+	}
+	mem_copy(word, stub->block.exec + at, 8);
 	mem_copy(word + (stub->spec.ret_branch & 7), branch, size);
 	mem_copy(&value, word, 8);
-	__atomic_store_n((u64 *)(void *)(stub->block.write + at), value, __ATOMIC_RELEASE);
-	return 0;
+	return text_patch(&stub->block, at, value);
 }
 
 static u64 idle_of(const struct site_stub *stub)
@@ -137,12 +141,11 @@ static int emit_stub(struct site_stub *stub, u64 near)
 	err = arch->trampoline.stub(&buf, &stub->spec);
 	if (!err)
 		err = point_stub(stub, idle_of(stub));
-	if (err) {
+	if (!err)
+		err = text_commit(&stub->block);
+	if (err)
 		text_free(&stub->block);
-		return err;
-	}
-	text_commit(&stub->block);
-	return 0;
+	return err;
 }
 
 int site_make_stub(struct site *site, enum hook_side side)
@@ -198,9 +201,10 @@ static int emit_image(const struct trampoline_spec *spec, u64 near, struct site_
 		goto free_image;
 	codebuf_init(&buf, image->block.write, ptr_to_u64(image->block.exec), image->block.size);
 	err = arch->trampoline.image(&buf, spec);
+	if (!err)
+		err = text_commit(&image->block);
 	if (err)
 		goto free_text;
-	text_commit(&image->block);
 	*ret_image = image;
 	return 0;
 
@@ -239,19 +243,24 @@ int site_build_image(struct site *site, enum hook_side side, bool without_all,
 	return emit_image(&spec, site_stub_address(site, side), &site->sides[side].built);
 }
 
-struct site_image *site_swap_image(struct site *site, enum hook_side side)
+int site_swap_image(struct site *site, enum hook_side side, struct site_image **ret_old)
 {
 	struct site_programs *programs = &site->sides[side];
 	struct site_stub *stub = &site->stubs[side];
-	struct site_image *old = programs->image;
+	struct site_image *built = programs->built;
+	int err;
 
+	*ret_old = NULL;
 	if (!stub->made)
-		return NULL;
+		return 0;
 	/* Within reach: text_alloc placed it so, and idle is the stub's own. */
-	point_stub(stub, programs->built ? ptr_to_u64(programs->built->block.exec) : idle_of(stub));
-	programs->image = programs->built;
+	err = point_stub(stub, built ? ptr_to_u64(built->block.exec) : idle_of(stub));
+	if (err)
+		return err;
+	*ret_old = programs->image;
+	programs->image = built;
 	programs->built = NULL;
-	return old;
+	return 0;
 }
 
 void site_free_image(struct site_image *image)

@@ -73,8 +73,11 @@ u64 site_stub_address(const struct site *site, enum hook_side side);
 /* Builds side->built from its calls but those of link `without` (or all, without_all). NULL when none is needed. */
 int site_build_image(struct site *site, enum hook_side side, bool without_all,
 		     const struct hook_link *without);
-/* Points the stub to side->built, which becomes its image. Returns the old image, or NULL. Cannot fail. */
-struct site_image *site_swap_image(struct site *site, enum hook_side side);
+/*
+ * Points the stub to side->built, which becomes its image; *ret_old (always written) is the old one, or NULL. -errno of the
+ * write: nothing changed. The page is there, so that takes a fork's child sharing it and no memory left for a copy.
+ */
+int site_swap_image(struct site *site, enum hook_side side, struct site_image **ret_old);
 void site_free_image(struct site_image *image);
 /* Fills the change of the site's text: to the stub, or back to what it was. */
 int site_fill_poke(const struct site *site, bool patch, struct poke *ret_poke);

@@ -131,7 +131,7 @@ static int run_copy(struct displaced *displaced, u64 count)
 	codebuf_init(&buf, block.write, ptr_to_u64(block.exec), 128);
 	CHECK_EQ(arch_x86_64.relocate.copy(&buf, displaced), 0);
 	memcpy(block.write + buf.size, "\xb8\x02\x00\x00\x00\xc3", 6);
-	text_commit(&block);
+	CHECK_EQ(text_commit(&block), 0);
 	__asm__ volatile("sub $128, %%rsp\ncall *%2\nadd $128, %%rsp"
 			 : "=&a"(result), "+c"(count)
 			 : "r"(block.exec)
@@ -182,7 +182,7 @@ static void calls_return_behind_the_window(void)
 						.target = ptr_to_u64(block.exec) + 128});
 	codebuf_init(&buf, block.write, ptr_to_u64(block.exec), 128);
 	CHECK_EQ(arch_x86_64.relocate.copy(&buf, &displaced), 0);
-	text_commit(&block);
+	CHECK_EQ(text_commit(&block), 0);
 	__asm__ volatile("sub $128, %%rsp\nclc\ncall *%2\nlea 128(%%rsp), %%rsp"
 			 : "=&a"(seen), "+c"(carry)
 			 : "r"(block.exec)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,7 +42,8 @@ static const u8 return_42[] = {0xb8, 0x2a, 0, 0, 0, 0xc3};
 static int run_block(struct text_block *block)
 {
 	memcpy(block->write, return_42, sizeof(return_42));
-	text_commit(block);
+	if (text_commit(block))
+		return -1;
 	return ((int (*)(void))(uintptr_t)block->exec)();
 }
 
@@ -56,7 +58,6 @@ static void a_block_runs_near_the_code(void)
 	CHECK(block.exec[0] == 0xcc && block.exec[99] == 0xcc);
 	CHECK_EQ(run_block(&block), 42);
 	CHECK(text_contains((u64)(uintptr_t)block.exec));
-	CHECK(!text_contains((u64)(uintptr_t)block.write));
 	CHECK(!text_contains(here()) && !text_contains(0));
 	CHECK_EQ(count_writable_executable(), 0);
 	text_free(&block);
@@ -89,6 +90,7 @@ static void freed_ranges_are_reused_and_do_not_overlap(void)
 		for (u32 i = 0; i < 3000; i++) {
 			CHECK_EQ(text_alloc(here(), 16 + i % 300, &blocks[i]), 0);
 			memset(blocks[i].write, (int)i, blocks[i].size);
+			CHECK_EQ(text_commit(&blocks[i]), 0);
 			lowest = MIN(lowest, (u64)(uintptr_t)blocks[i].exec);
 			highest = MAX(highest, (u64)(uintptr_t)blocks[i].exec);
 		}
@@ -113,6 +115,81 @@ static void impossible_requests_are_refused(void)
 	/* Nothing can be mapped within 2 GiB of a kernel address. */
 	CHECK_EQ(text_alloc(0xffffffff81000000, 100, &block), -34);
 	CHECK_EQ(arena_in_use(), 0);
+}
+
+/* The parent writes other code to the very place while the child calls what it was forked with. */
+static void a_forked_child_keeps_its_code(void)
+{
+	static const u8 return_7[] = {0xb8, 7, 0, 0, 0, 0xc3};
+	struct text_block block;
+	int go[2], status;
+	char byte;
+	pid_t child;
+	u64 word;
+
+	CHECK_EQ(text_alloc(here(), sizeof(return_42), &block), 0);
+	CHECK_EQ(run_block(&block), 42);
+	CHECK_EQ(pipe(go), 0);
+	child = fork();
+	if (!child) {
+		int (*code)(void) = (int (*)(void))(uintptr_t)block.exec;
+
+		_exit(read(go[0], &byte, 1) != 1 || code() != 42);
+	}
+	memcpy(&word, block.exec, sizeof(word));
+	memcpy(&word, return_7, sizeof(return_7));
+	CHECK_EQ(text_patch(&block, 0, word), 0);
+	CHECK_EQ(((int (*)(void))(uintptr_t)block.exec)(), 7);
+	CHECK_EQ(write(go[1], "x", 1), 1);
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK_EQ(status, 0);
+	close(go[0]);
+	close(go[1]);
+	text_free(&block);
+}
+
+/* Neither does a child that writes code change its parent's. */
+static void a_forked_child_writes_to_itself(void)
+{
+	struct text_block block;
+	int status;
+	pid_t child;
+
+	CHECK_EQ(text_alloc(here(), sizeof(return_42), &block), 0);
+	CHECK_EQ(run_block(&block), 42);
+	child = fork();
+	if (!child)
+		_exit(text_patch(&block, 0, 0xcccccccccccccccc) || block.exec[0] != 0xcc);
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(((int (*)(void))(uintptr_t)block.exec)(), 42);
+	text_free(&block);
+}
+
+/* The file that gives the mapping its name holds no second copy of it. */
+static void code_is_not_kept_twice(void)
+{
+	struct text_block block;
+	unsigned long start, end;
+	char line[512], path[64];
+	struct stat file;
+	FILE *maps;
+
+	CHECK_EQ(text_alloc(here(), 100, &block), 0);
+	maps = fopen("/proc/self/maps", "r");
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2 &&
+		    start <= (u64)(uintptr_t)block.exec && (u64)(uintptr_t)block.exec < end)
+			break;
+	}
+	fclose(maps);
+	CHECK(strstr(line, "inlay-text"));
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", start, end);
+	if (stat(path, &file))
+		SKIP("needs root");
+	CHECK_EQ(file.st_blocks, 0);
+	CHECK_EQ(block.exec[0], 0xcc);
+	text_free(&block);
 }
 
 #ifndef PR_SET_MDWE
@@ -142,6 +219,9 @@ int main(void)
 	RUN(blocks_reach_whatever_they_are_near_to);
 	RUN(freed_ranges_are_reused_and_do_not_overlap);
 	RUN(impossible_requests_are_refused);
+	RUN(a_forked_child_keeps_its_code);
+	RUN(a_forked_child_writes_to_itself);
+	RUN(code_is_not_kept_twice);
 	RUN(works_when_memory_may_not_become_executable);
 	return test_done();
 }
