@@ -17,7 +17,8 @@ struct tnum;
 
 /* Appends text; nothing without a log level. */
 void log_text(struct verifier *env, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void log_text_v(struct verifier *env, const char *format, va_list args);
+void log_text_v(struct verifier *env, const char *format, va_list args)
+	__attribute__((format(printf, 2, 0)));
 /* Forgets what was written after length: a path that ended well, at level 1. */
 void log_reset(struct verifier *env, size_t length);
 /* "0: (b7) r0 = 0" with its source line when line info names one. */

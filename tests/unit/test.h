@@ -35,6 +35,12 @@ static const char *test_skipped;
 		}                                                                                  \
 	} while (0)
 
+#define FAIL(message)                                                                              \
+	do {                                                                                       \
+		printf("# %s:%d: %s\n", __FILE__, __LINE__, message);                              \
+		test_failed_here++;                                                                \
+	} while (0)
+
 /* Leaves the test; reason must be a literal or outlive it. */
 #define SKIP(reason)                                                                               \
 	do {                                                                                       \

@@ -332,7 +332,7 @@ static void agent_links_old_libc_alone(void)
 				if (strcmp(name, "GLIBC_2.2.5") &&
 				    strtol(strchr(name, '.') + 1, NULL, 10) > 17) {
 					printf("# needs %s\n", name);
-					CHECK(!"newer than GLIBC_2.17");
+					FAIL("newer than GLIBC_2.17");
 				}
 				at += version.vna_next;
 			}

@@ -251,7 +251,7 @@ static bool step(u32 steps)
 		if (registers().rip == ptr_to_u64(worker_end))
 			return false;
 		if (ptrace(PTRACE_SINGLESTEP, shared->worker, 0, 0) || wait_worker() != SIGTRAP) {
-			CHECK(!"stepped");
+			FAIL("stepped");
 			return false;
 		}
 	}
@@ -273,7 +273,7 @@ static bool finish(u32 steps)
 	regs = registers();
 	if (regs.rip != ptr_to_u64(worker_end) + 1 || (u32)regs.rax != 11) {
 		printf("# after %u steps: rip %llx, result %u\n", steps, regs.rip, (u32)regs.rax);
-		CHECK(!"the right result");
+		FAIL("the right result");
 		return false;
 	}
 	go_on();

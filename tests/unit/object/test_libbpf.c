@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static int quiet(enum libbpf_print_level level, const char *format, va_list args)
+static int __attribute__((format(printf, 2, 0)))
+quiet(enum libbpf_print_level level, const char *format, va_list args)
 {
 	if (getenv("VERBOSE") || level == LIBBPF_WARN)
 		vfprintf(stdout, format, args);
