@@ -122,6 +122,8 @@ static u64 constant(const struct machine *m, const struct bpf_insn *insn)
 		return ptr_to_u64(env->map_handle(env->opaque, (u32)insn->imm));
 	case INSN_PSEUDO_MAP_VALUE:
 		return ptr_to_u64(env->map_value(env->opaque, (u32)insn->imm, (u32)insn[1].imm));
+	case INSN_PSEUDO_FUNC:
+		return 0; /* a callback has an address only as machine code: its helper says -EOPNOTSUPP */
 	default:
 		return insn_imm64(insn);
 	}

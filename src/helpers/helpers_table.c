@@ -2,6 +2,8 @@
 /* The table behind helpers.h. */
 #include "helpers/helpers.h"
 
+#include <errno.h>
+
 #include "helpers/call.h"
 #include "helpers/task.h"
 #include "helpers/vdso.h"
@@ -22,6 +24,22 @@
 #define PACKET                                                                                     \
 	(TYPE(SCHED_CLS) | TYPE(SCHED_ACT) | TYPE(XDP) | TYPE(LWT_IN) | TYPE(LWT_OUT) |            \
 	 TYPE(LWT_XMIT) | TYPE(LWT_SEG6LOCAL))
+#define CLS	     (TYPE(SCHED_CLS) | TYPE(SCHED_ACT))
+#define SKB_OUT	     (CLS | TYPE(LWT_XMIT))
+#define SOCKETS	     (CLS | TYPE(XDP) | TYPE(CGROUP_SKB) | TYPE(SK_SKB) | TYPE(CGROUP_SOCK_ADDR))
+#define SOCKET_CASTS (NETWORKING & ~(TYPE(SK_REUSEPORT) | TYPE(CGROUP_SOCK)))
+
+static u64 absent_number(HELPER_REST r1, HELPER_REST r2, HELPER_REST r3, HELPER_REST r4,
+			 HELPER_REST r5)
+{
+	return helper_result(-EOPNOTSUPP);
+}
+
+static u64 absent_pointer(HELPER_REST r1, HELPER_REST r2, HELPER_REST r3, HELPER_REST r4,
+			  HELPER_REST r5)
+{
+	return 0;
+}
 
 struct helper_row {
 	struct helper_proto proto;
@@ -41,7 +59,19 @@ struct helper_row {
 		.function = helper_##call,                                                         \
 	},
 
+#define HELPER_ABSENT(number, call, result, args_, flags_, callers_)                               \
+	[number] = {                                                                               \
+		.proto = {.id = number,                                                            \
+			  .name = "bpf_" #call,                                                    \
+			  .ret = result,                                                           \
+			  .args = {args_},                                                         \
+			  .flags = flags_},                                                        \
+		.callers = callers_,                                                               \
+		.function = (result) == RET_INTEGER ? absent_number : absent_pointer,              \
+	},
+
 static const struct helper_row rows[] = {
+#include "helpers/absent.def"
 #include "helpers/helpers.def"
 };
 

@@ -117,6 +117,8 @@ static int read_packet(const struct command *command, u32 headroom, u32 tailroom
 	packet->ctx->data_meta = packet->ctx->data;
 	packet->ctx->data_end = packet->ctx->data + size;
 	packet->ctx->link_header = packet->ctx->data;
+	packet->ctx->room = ptr_to_u64(packet->memory);
+	packet->ctx->room_end = ptr_to_u64(packet->memory + PACKET_PAGE - tailroom);
 	packet->ctx->network_header = packet->ctx->data + ETH_HLEN;
 	return user_read(packet->memory + headroom, command->attr.test.data_in, size);
 }
@@ -181,7 +183,28 @@ static int fill_skb(struct packet *packet, bool link_layer, bool has_context)
 	return 0;
 }
 
-static int finish_skb(struct command *command, struct packet *packet, u32 value, u32 ns)
+/* What is before the packet as the program saw it: programs without a link layer get a blank one in front. */
+static u64 whole_frame(struct packet *packet, bool link_layer)
+{
+	u64 data = packet->ctx->data;
+
+	if (link_layer)
+		return data;
+	if (data - packet->ctx->room < ETH_HLEN) {
+		u64 end = packet->ctx->data_end;
+
+		if (packet->ctx->room_end - end < ETH_HLEN)
+			return 0;
+		memmove(ptr_from_u64(data + ETH_HLEN), ptr_from_u64(data), end - data);
+		packet->ctx->data_end += ETH_HLEN;
+		data += ETH_HLEN;
+	}
+	memset(ptr_from_u64(data - ETH_HLEN), 0, ETH_HLEN);
+	return data - ETH_HLEN;
+}
+
+static int finish_skb(struct command *command, struct packet *packet, bool link_layer, u32 value,
+		      u32 ns)
 {
 	struct __sk_buff *skb = &packet->ctx->skb;
 	struct __sk_buff out = {
@@ -195,9 +218,11 @@ static int finish_skb(struct command *command, struct packet *packet, u32 value,
 		.gso_size = skb->gso_size,
 		.hwtstamp = skb->hwtstamp,
 	};
-	u64 data = packet->ctx->data - (packet->size - (packet->ctx->data_end - packet->ctx->data));
+	u64 data = whole_frame(packet, link_layer);
 	int error;
 
+	if (!data)
+		return -ENOMEM;
 	memcpy(out.cb, skb->cb, sizeof(out.cb));
 	error = give_data(command, ptr_from_u64(data), (u32)(packet->ctx->data_end - data));
 	if (!error || error == -ENOSPC) {
@@ -226,7 +251,7 @@ static int run_skb(struct command *command, struct object *program, bool link_la
 	if (!error)
 		error = run_program(program, packet.ctx, MAX(attr->test.repeat, 1u), &value, &ns);
 	if (!error)
-		error = finish_skb(command, &packet, value, ns);
+		error = finish_skb(command, &packet, link_layer, value, ns);
 	free_packet(&packet);
 	return error;
 }
