@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "base/self_mem.h"
 #include "base/sys.h"
+#include "hook/poke_fork.h"
 #include "sync/reader.h"
 
 /* Sites whose spinning threads wait for one another's phases. */
@@ -221,15 +222,11 @@ static bool has_protocol(const struct batch *batch, u32 first, u32 last,
 	return false;
 }
 
-static int write_chunk(struct batch *batch, u32 first, u32 last)
+/* Phases 1 to 3 of the sites that are not stopped for. */
+static int write_phases(const struct batch *batch, u32 first, u32 last)
 {
-	int err = 0;
+	int err = write_heads(batch, first, last);
 
-	/* First, since it alone can be refused: nothing else of the chunk has been written then. */
-	if (has_protocol(batch, first, last, POKE_STOP))
-		err = write_stopped(batch, first, last);
-	if (!err)
-		err = write_heads(batch, first, last);
 	if (!err)
 		err = sync_core();
 	if (err || !has_protocol(batch, first, last, POKE_SPIN))
@@ -240,6 +237,24 @@ static int write_chunk(struct batch *batch, u32 first, u32 last)
 	if (!err)
 		err = release_heads(batch, first, last);
 	return err ? err : sync_core();
+}
+
+static int write_chunk(struct batch *batch, u32 first, u32 last)
+{
+	bool spins = has_protocol(batch, first, last, POKE_SPIN);
+	int err = 0;
+
+	/* First, since it alone can be refused: nothing else of the chunk has been written then. */
+	if (has_protocol(batch, first, last, POKE_STOP))
+		err = write_stopped(batch, first, last);
+	if (err)
+		return err;
+	if (spins)
+		poke_fork_begin();
+	err = write_phases(batch, first, last);
+	if (spins)
+		poke_fork_end(batch->pokes + first, last - first, batch->undo);
+	return err;
 }
 
 /* Everything that can be known before anything is written. Returns 0, 1 (nothing to do) or -errno. */
