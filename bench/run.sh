@@ -5,6 +5,9 @@ set -eu
 build=$1
 shift
 here=$(dirname "$0")
+INLAY_SOURCE=$(cd "$here/.." && pwd)
+INLAY_BUILD=$(cd "$build" && pwd)
+export INLAY_SOURCE INLAY_BUILD
 [ $# -gt 0 ] || set -- $(find "$build/bench" -maxdepth 1 -type f -perm -u+x -printf '%f\n' | sort)
 
 commit=$(git -C "$here" rev-parse --short HEAD 2>/dev/null || echo unknown)
