@@ -21,19 +21,30 @@
 #ifndef INLAY_ARCH_TRAMPOLINE_H
 #define INLAY_ARCH_TRAMPOLINE_H
 
+#include "arch/signature.h"
 #include "base/types.h"
 
-#define HIT_WORDS_BEFORE 4
+#define HIT_WORDS_BEFORE 5
 
 /* Programs on one side of a site. */
 #define TRAMPOLINE_MAX_CALLS 38
 
 struct hit {
+	u64 arguments;	    /* typed contexts: how many words, HIT_HAS_RESULT (bpf_get_func_arg_cnt) */
 	u64 cookie;	    /* of the program that runs now (bpf_get_attach_cookie) */
 	u64 func_ip;	    /* entry address of the probed function (bpf_get_func_ip) */
 	u64 reader;	    /* struct reader * of the thread */
 	u64 return_address; /* the caller, at entry and at exit */
-	u64 regs[21];	    /* abi_pt_regs_x86_64; arm64 has 34 */
+	u64 regs[21]; /* abi_pt_regs_x86_64; arm64 has 34. Typed: the words of the arguments, then of the result */
+};
+
+#define HIT_HAS_RESULT (1ull << 32)
+
+/* What a program's context is, and what becomes of its result. */
+enum trampoline_context {
+	TRAMPOLINE_REGS,    /* pt_regs */
+	TRAMPOLINE_TYPED,   /* the words of the signature */
+	TRAMPOLINE_MODIFY,  /* the same; ENTRY: its result, unless 0, becomes the function's, which is not called */
 };
 
 /* One program call in an image. */
@@ -44,11 +55,13 @@ struct trampoline_call {
 	u32 clobbers;  /* caller-saved registers it may change (exec_code.clobbers) */
 	u32 ctx_words; /* words of the context it reads */
 	u32 facts;     /* IMAGE_FACT_* */
+	enum trampoline_context context; /* those that modify come last */
 };
 
 enum trampoline_when {
 	TRAMPOLINE_ENTRY, /* programs, then the function */
 	TRAMPOLINE_RETURN, /* programs at a hooked return: context has the return value in ax, ip = return address */
+	TRAMPOLINE_EXIT, /* programs after a call of the function by the EXIT stub */
 };
 
 /* An image: all programs of one site for one side. entry_also_hooks: an entry image that also pushes a hooked return. */
@@ -63,6 +76,9 @@ struct trampoline_spec {
 	u64 percpu_leave;  /* C: void leave(void) */
 	const struct trampoline_call *calls;
 	u32 call_count;
+	const struct signature *signature; /* of typed programs; else NULL */
+	u64 call_function; /* ENTRY: 0, or the EXIT stub's call: where to go in place of stub_leave */
+	u64 skip_function; /* ENTRY: with call_function */
 };
 
 /*
@@ -71,6 +87,13 @@ struct trampoline_spec {
  * An ENTRY stub is where the site jumps to, a RETURN stub where its hooked returns come back to. The reader pointer is in
  * the stub's scratch register when the image begins; the image gives the stack back as it got it. A RETURN image gets
  * one word of stack where the return address was and leaves the true one in it.
+ *
+ * An EXIT stub calls the function, so that programs run when it returns. It is permanent as the others are: the function
+ * may sleep for ever, and returns into the stub, never into an image. So there is no image to be kept for it, and no
+ * program that was detached meanwhile is still called by it: what runs at the return is what is attached then.
+ * ret_call and ret_skip are entered from an ENTRY image, marked inside, with registers as at the function's entry (skip:
+ * the result in its register). While the function runs the thread is outside. The words of arguments that are in
+ * registers are kept on the stack meanwhile, in a struct hit; an EXIT image adds the others.
  */
 struct stub_spec {
 	enum trampoline_when when;
@@ -81,6 +104,9 @@ struct stub_spec {
 	struct displaced *displaced; /* ENTRY: NULL: the window is a NOP */
 	u64 return_lookup; /* RETURN: C: u64 find(struct reader *or_null, u64 slot, struct hit *or_null): pops the
 			      hooked return, gives where to go on; hit->return_address is the caller proper */
+	u64 function;	   /* EXIT: the ENTRY stub's displaced */
+	const struct signature *signature; /* EXIT */
+	u16 ret_call, ret_skip;		   /* EXIT */
 	u16 ret_leave;	   /* RETURN: the image must have stored the return address */
 	u16 ret_displaced; /* ENTRY */
 	u16 ret_branch;	   /* the jmp to the image; lies in one aligned word */

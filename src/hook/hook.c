@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
+#include "base/self_mem.h"
 #include "base/sys.h"
 #include "hook/site.h"
 #include "sync/reader.h"
@@ -127,7 +128,10 @@ static int add_call(struct site *site, const struct hook_attach *entry, struct h
 			 .slot = entry->program.slot,
 			 .clobbers = entry->program.clobbers,
 			 .ctx_words = entry->program.ctx_words,
-			 .facts = entry->program.facts},
+			 .facts = entry->program.facts,
+			 .context = entry->side == HOOK_MODIFY	? TRAMPOLINE_MODIFY
+				    : entry->signature.known ? TRAMPOLINE_TYPED
+							     : TRAMPOLINE_REGS},
 		.link = link,
 	};
 	return 0;
@@ -146,7 +150,11 @@ static void remove_calls(struct site_programs *programs, const struct change *ch
 
 static bool is_bare(const struct site *site)
 {
-	return !site->sides[HOOK_ENTRY].count && !site->sides[HOOK_RETURN].count;
+	for (u32 side = 0; side < HOOK_SIDES; side++) {
+		if (site->sides[side].count)
+			return false;
+	}
+	return true;
 }
 
 static int prepare(const struct change *change, struct site *site)
@@ -158,7 +166,9 @@ static int prepare(const struct change *change, struct site *site)
 	err = site_make_stub(site, HOOK_ENTRY);
 	if (!err && site->sides[HOOK_RETURN].count)
 		err = site_make_stub(site, HOOK_RETURN);
-	for (u32 side = 0; side < SITE_SIDES && !err; side++) {
+	if (!err && (site->sides[HOOK_EXIT].count || site->sides[HOOK_MODIFY].count))
+		err = site_make_stub(site, HOOK_EXIT);
+	for (u32 side = 0; side < HOOK_SIDES && !err; side++) {
 		if (site->stubs[side].made)
 			err = site_build_image(site, (enum hook_side)side, change->without_all,
 					       change->without);
@@ -171,7 +181,7 @@ static int prepare(const struct change *change, struct site *site)
 static void drop_built(struct change *change)
 {
 	for (struct site *site = change->first; site; site = site->next_changed) {
-		for (u32 side = 0; side < SITE_SIDES; side++) {
+		for (u32 side = 0; side < HOOK_SIDES; side++) {
 			site_free_image(site->sides[side].built);
 			site->sides[side].built = NULL;
 		}
@@ -190,9 +200,10 @@ static int swap_image(struct site *site, enum hook_side side)
 /* The images that were swapped away are retired. */
 static int swap_images(struct site *site)
 {
-	/* The return side first: an entry image that hooks returns must find their programs in place. */
+	/* The entry last: an image of it that hooks returns must find their programs in place. */
 	int err = swap_image(site, HOOK_RETURN);
 
+	err = err ? err : swap_image(site, HOOK_EXIT);
 	return err ? err : swap_image(site, HOOK_ENTRY);
 }
 
@@ -201,8 +212,10 @@ static int unswap_images(struct site *site)
 {
 	int err = swap_image(site, HOOK_ENTRY);
 	int other = swap_image(site, HOOK_RETURN);
+	int third = swap_image(site, HOOK_EXIT);
 
-	return err ? err : other;
+	err = err ? err : other;
+	return err ? err : third;
 }
 
 /* The sites whose text changes: to the stubs, or (restore) back, for those without programs. */
@@ -295,8 +308,8 @@ static int detach(struct change *change, int *ret_restored)
 		return err;
 	}
 	for (struct site *site = change->first; site; site = site->next_changed) {
-		remove_calls(&site->sides[HOOK_ENTRY], change);
-		remove_calls(&site->sides[HOOK_RETURN], change);
+		for (u32 side = 0; side < HOOK_SIDES; side++)
+			remove_calls(&site->sides[side], change);
 		if (unswap_images(site))
 			stuck = -ETIMEDOUT;
 	}
@@ -373,9 +386,35 @@ static void abandon(struct change *change, const struct hook_link *link)
 	change->without = link;
 	drop_built(change);
 	for (struct site *site = change->first; site; site = site->next_changed) {
-		remove_calls(&site->sides[HOOK_ENTRY], change);
-		remove_calls(&site->sides[HOOK_RETURN], change);
+		for (u32 side = 0; side < HOOK_SIDES; side++)
+			remove_calls(&site->sides[side], change);
 	}
+}
+
+/* Can a program of this side be given what it needs? */
+static bool signature_is_sane(const struct hook_attach *entry)
+{
+	const struct signature *signature = &entry->signature;
+
+	if (signature->known &&
+	    (signature->slot_count > SIGNATURE_MAX_SLOTS ||
+	     signature->stack_words > 2 * SIGNATURE_MAX_SLOTS || entry->side == HOOK_RETURN))
+		return false;
+	if (entry->side == HOOK_EXIT || entry->side == HOOK_MODIFY) {
+		if (!signature->known || signature->variadic)
+			return false;
+	}
+	return entry->side != HOOK_MODIFY || signature->returns == SIGNATURE_INTEGER;
+}
+
+/* The first signature that a site is given stays. */
+static int adopt_signature(struct site *site, const struct signature *signature)
+{
+	if (!signature->known)
+		return 0;
+	if (!site->signature.known)
+		site->signature = *signature;
+	return mem_equal(&site->signature, signature, sizeof(*signature)) ? 0 : -EBUSY;
 }
 
 static int claim(struct change *change, const struct hook_attach *entry, struct hook_link *link)
@@ -383,9 +422,12 @@ static int claim(struct change *change, const struct hook_attach *entry, struct 
 	struct site *site;
 	int err;
 
-	if (entry->side >= SITE_SIDES || entry->program.slot >= READER_SLOTS)
+	if (entry->side >= HOOK_SIDES || entry->program.slot >= READER_SLOTS ||
+	    !signature_is_sane(entry))
 		return -EINVAL;
 	err = site_claim(&entry->site, &site);
+	if (!err)
+		err = adopt_signature(site, &entry->signature);
 	if (err)
 		return err;
 	list_site(change, site);
@@ -507,5 +549,13 @@ int hook_detach_all(const struct poke_stopper *stopper)
 		err = err ? err : restored;
 	}
 	unlock();
+	return err;
+}
+
+int hook_restore_inherited(void)
+{
+	int err = site_restore_all();
+
+	self_mem_set_fd(-1);
 	return err;
 }

@@ -8,13 +8,18 @@
 #ifndef INLAY_HOOK_HOOK_H
 #define INLAY_HOOK_HOOK_H
 
+#include "arch/signature.h"
 #include "arch/site.h"
 #include "base/types.h"
 #include "hook/poke.h"
 
+/* When a program runs. Without a signature its context is struct pt_regs, with one the words that it names. */
 enum hook_side {
-	HOOK_ENTRY,
-	HOOK_RETURN,
+	HOOK_ENTRY,  /* with a signature: fentry */
+	HOOK_RETURN, /* at a hooked return; no signature */
+	HOOK_EXIT,   /* fexit: the function is called, and this runs when it has returned. With a signature */
+	HOOK_MODIFY, /* fmod_ret: may replace the function's result. With a signature */
+	HOOK_SIDES,
 };
 
 /* A program as the trampoline calls it. */
@@ -27,6 +32,7 @@ struct hook_attach {
 	struct site_spec site;
 	enum hook_side side;
 	struct hook_program program;
+	struct signature signature; /* known = 0: none */
 	u64 cookie;
 };
 
@@ -34,8 +40,8 @@ struct hook_link;
 
 /*
  * Attaches a batch, all or nothing, in the order given; several programs on a site run in order of attachment.
- * stopper may be NULL (then sites that need a stop answer -EOPNOTSUPP). ret_failed (may be NULL) gets the index of the
- * entry that failed. Errors: -EBUSY (bytes are not what the file has: somebody else patched it; or another owner),
+ * Entry programs run before those that modify. stopper may be NULL (then sites that need a stop answer -EOPNOTSUPP). ret_failed (may be NULL) gets the index of the
+ * entry that failed. Errors: -EBUSY (bytes are not what the file has: somebody else patched it; or another owner, or another signature),
  * -ERANGE (no memory for code within reach), -ENOMEM, -E2BIG (over 38 programs on a site).
  */
 int hook_attach_batch(const struct hook_attach *entries, u32 count,
@@ -55,5 +61,11 @@ void hook_set_timeout(int milliseconds);
 int hook_reap(void);
 /* Detaches everything of this process (the loader died): all links are dead. Returns as hook_detach. */
 int hook_detach_all(const struct poke_stopper *stopper);
+/*
+ * In the child of a fork: takes what its parent had patched out of its own text, so that it can be attached to by itself. Its
+ * threads may go on in the stubs and images, which stay. Opens /proc/self/mem, and closes it. Nothing else of hook/ may be used by
+ * the child: locks may be as somebody held them when it was forked, and this takes none. 0, or -errno of a site that was left.
+ */
+int hook_restore_inherited(void);
 
 #endif

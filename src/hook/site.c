@@ -148,8 +148,16 @@ static int emit_stub(struct site_stub *stub, u64 near)
 	return err;
 }
 
+static enum trampoline_when when_of(enum hook_side side)
+{
+	return side == HOOK_ENTRY    ? TRAMPOLINE_ENTRY
+	       : side == HOOK_RETURN ? TRAMPOLINE_RETURN
+				     : TRAMPOLINE_EXIT;
+}
+
 int site_make_stub(struct site *site, enum hook_side side)
 {
+	const struct site_stub *entry = &site->stubs[HOOK_ENTRY];
 	struct site_stub *stub = &site->stubs[side];
 	int err;
 
@@ -158,13 +166,15 @@ int site_make_stub(struct site *site, enum hook_side side)
 	if (!arch_host()->trampoline.stub)
 		return -EOPNOTSUPP;
 	stub->spec = (struct stub_spec){
-		.when = side == HOOK_ENTRY ? TRAMPOLINE_ENTRY : TRAMPOLINE_RETURN,
+		.when = when_of(side),
 		.tls_offset = reader_tls_offset(),
 		.slow_path = ptr_to_u64((const void *)reader_self),
 		.judge = ptr_to_u64((const void *)stale_judge_mark),
 		.resume = site->spec.address + window_of(&site->spec),
 		.displaced = site->spec.kind == SITE_NOP ? NULL : &site->spec.displaced,
 		.return_lookup = ptr_to_u64((const void *)shadow_pop),
+		.function = ptr_to_u64(entry->block.exec) + entry->spec.ret_displaced,
+		.signature = &site->signature,
 	};
 	err = emit_stub(stub, site->spec.address);
 	if (!err)
@@ -215,28 +225,56 @@ free_image:
 	return err;
 }
 
+static bool has_calls(const struct site_programs *programs, bool without_all,
+		      const struct hook_link *without)
+{
+	for (u32 i = 0; i < programs->count && !without_all; i++) {
+		if (!without || programs->calls[i].link != without)
+			return true;
+	}
+	return false;
+}
+
+/* What an entry image does beside its own programs, for those of the other sides. */
+static void plan_entry(const struct site *site, bool without_all, const struct hook_link *without,
+		       struct trampoline_spec *spec)
+{
+	const struct site_stub *exit = &site->stubs[HOOK_EXIT];
+
+	if (has_calls(&site->sides[HOOK_RETURN], without_all, without)) {
+		spec->hook_return = ptr_to_u64((const void *)shadow_push);
+		spec->hook_site = site_stub_address(site, HOOK_RETURN);
+	}
+	if (has_calls(&site->sides[HOOK_EXIT], without_all, without) ||
+	    has_calls(&site->sides[HOOK_MODIFY], without_all, without)) {
+		spec->call_function = site_stub_address(site, HOOK_EXIT) + exit->spec.ret_call;
+		spec->skip_function = site_stub_address(site, HOOK_EXIT) + exit->spec.ret_skip;
+	}
+}
+
 int site_build_image(struct site *site, enum hook_side side, bool without_all,
 		     const struct hook_link *without)
 {
-	struct trampoline_call calls[TRAMPOLINE_MAX_CALLS], others[TRAMPOLINE_MAX_CALLS];
+	struct trampoline_call calls[2 * TRAMPOLINE_MAX_CALLS];
 	const struct site_stub *stub = &site->stubs[side];
 	struct trampoline_spec spec = {
-		.when = side == HOOK_ENTRY ? TRAMPOLINE_ENTRY : TRAMPOLINE_RETURN,
+		.when = when_of(side),
 		.func_ip = site->spec.function,
 		.stub_leave = site_stub_address(site, side) + stub->spec.ret_leave,
 		.return_lookup = ptr_to_u64((const void *)shadow_pop),
 		.percpu_enter = ptr_to_u64((const void *)percpu_enter),
 		.percpu_leave = ptr_to_u64((const void *)percpu_leave),
 		.calls = calls,
+		.signature = site->signature.known ? &site->signature : NULL,
 	};
 
 	spec.call_count = collect_calls(&site->sides[side], without_all, without, calls);
-	if (side == HOOK_ENTRY &&
-	    collect_calls(&site->sides[HOOK_RETURN], without_all, without, others)) {
-		spec.hook_return = ptr_to_u64((const void *)shadow_push);
-		spec.hook_site = site_stub_address(site, HOOK_RETURN);
+	if (side == HOOK_ENTRY) {
+		spec.call_count += collect_calls(&site->sides[HOOK_MODIFY], without_all, without,
+						 calls + spec.call_count);
+		plan_entry(site, without_all, without, &spec);
 	}
-	if (!spec.call_count && !spec.hook_return) {
+	if (!spec.call_count && !spec.hook_return && !spec.call_function) {
 		site->sides[side].built = NULL;
 		return 0;
 	}
@@ -304,4 +342,35 @@ int site_fill_poke(const struct site *site, bool patch, struct poke *ret_poke)
 		fill_moves(site, &poke);
 	*ret_poke = poke;
 	return 0;
+}
+
+/* Sites that hold something else, or were never patched, are left alone. */
+static int restore_inherited(const struct site *site)
+{
+	struct poke poke;
+	int err;
+
+	if (!site->stubs[HOOK_ENTRY].made)
+		return 0;
+	err = site_fill_poke(site, false, &poke);
+	if (err || !poke_holds(poke.address, poke.from, poke.size))
+		return err;
+	/* Nobody stops threads here. */
+	poke.protocol = POKE_AUTO;
+	err = poke_batch(&poke, 1, NULL, NULL);
+	return MIN(err, 0);
+}
+
+int site_restore_all(void)
+{
+	int err = 0;
+
+	for (u32 i = 0; i < BUCKETS; i++) {
+		for (const struct site *site = buckets[i]; site; site = site->next) {
+			int one = restore_inherited(site);
+
+			err = err ? err : one;
+		}
+	}
+	return err;
 }

@@ -21,8 +21,6 @@
 #include "base/types.h"
 #include "hook/hook.h"
 
-#define SITE_SIDES 2 /* indexed by enum hook_side */
-
 /* Code that runs under a mark: freed a grace period after its branch was swapped away. */
 struct site_image {
 	struct text_block block;
@@ -60,8 +58,9 @@ struct site {
 	u8 stage;     /* enum site_stage of the change under way */
 	bool patched; /* the site's text jumps to the stub */
 	struct site_spec spec;
-	struct site_stub stubs[SITE_SIDES];
-	struct site_programs sides[SITE_SIDES];
+	struct signature signature; /* of typed programs; stays, as the EXIT stub is built upon it */
+	struct site_stub stubs[HOOK_SIDES]; /* MODIFY has none: its programs run in the ENTRY image */
+	struct site_programs sides[HOOK_SIDES];
 };
 
 /* Finds or makes the site. -EBUSY (another owner of some of the bytes, or another recipe), -ENOMEM, -ERANGE. */
@@ -79,6 +78,8 @@ int site_build_image(struct site *site, enum hook_side side, bool without_all,
  */
 int site_swap_image(struct site *site, enum hook_side side, struct site_image **ret_old);
 void site_free_image(struct site_image *image);
+/* hook_restore_inherited's work. */
+int site_restore_all(void);
 /* Fills the change of the site's text: to the stub, or back to what it was. */
 int site_fill_poke(const struct site *site, bool patch, struct poke *ret_poke);
 
