@@ -63,6 +63,9 @@ static char *first_warning(void)
 	return line;
 }
 
+/* What the stack held before is the target's own data: no program that is to run in one gets to see it. */
+static const struct object_load_policy policy = {.refuse_uninit_stack = true};
+
 int attach_object_open(const char *path, struct bpf_object **ret_object)
 {
 	struct bpf_object *object;
@@ -73,6 +76,7 @@ int attach_object_open(const char *path, struct bpf_object **ret_object)
 	err = attach_section_register();
 	if (err)
 		return cli_fail("libbpf: %s", strerror(-err));
+	object_set_load_policy(&policy);
 	capture_begin();
 	object = bpf_object__open_file(path, NULL);
 	err = object ? 0 : errno;

@@ -13,7 +13,7 @@
 
 #include "base/types.h"
 
-/* Opens the file. 0, or CLI_FAILED after the cause was told. */
+/* Opens the file, and sets this process's rules for loads: no reading of stack never written. 0, or CLI_FAILED after the cause was told. */
 int attach_object_open(const char *path, struct bpf_object **ret_object);
 /*
  * Verifies and loads all of it: maps, then programs. 0, or CLI_FAILED after the end of the verifier's log (when a

@@ -34,6 +34,15 @@ typedef void (*object_verdict_fn)(const struct object_verdict *verdict, void *op
 /* NULL: none. Set before loading, by one thread. */
 void object_set_verdict_hook(object_verdict_fn hook, void *opaque);
 
+/*
+ * Rules for every BPF_PROG_LOAD of this process beyond the privileged kernel's, for front ends whose programs run inside
+ * other processes. Set before loading, by one thread; NULL: the kernel's rules alone.
+ */
+struct object_load_policy {
+	bool refuse_uninit_stack; /* reading stack that was never written is an error */
+};
+void object_set_load_policy(const struct object_load_policy *policy);
+
 /* What a LINK_CREATE asks of whoever can reach the target process. */
 struct link_request {
 	int prog_fd;	    /* borrowed: the program image's memfd */

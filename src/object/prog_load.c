@@ -57,6 +57,12 @@ struct load {
 
 static object_verdict_fn verdict_hook;
 static void *verdict_opaque;
+static struct object_load_policy load_policy;
+
+void object_set_load_policy(const struct object_load_policy *policy)
+{
+	load_policy = policy ? *policy : (struct object_load_policy){0};
+}
 
 void object_set_verdict_hook(object_verdict_fn hook, void *opaque)
 {
@@ -254,6 +260,7 @@ static int verify(struct load *load, u32 log_level)
 		.line_info_rec = attr->line_info_rec_size,
 		.strings = types ? types->strings : NULL,
 		.log_level = log_level,
+		.refuse_uninit_stack = load_policy.refuse_uninit_stack,
 	};
 	struct verify_host host = {
 		.helper = helper_proto,

@@ -49,4 +49,13 @@ int wrong_argument(void *ctx)
 	return bpf_map_lookup_elem((void *)8, ctx) != 0;
 }
 
+SEC("uprobe")
+int uninit_stack(void *ctx)
+{
+	__u64 value;
+
+	asm volatile("%0 = *(u64 *)(r10 - 16)" : "=r"(value));
+	return value == 7;
+}
+
 char LICENSE[] SEC("license") = "GPL";

@@ -27,12 +27,14 @@ check accepted_program_is_one_line $?
 check rejected_program_fails $?
 grep -qE '^good +accepted' "$work/out"
 check accepted_among_rejected_is_told $?
-for program in null_value out_of_bounds wrong_argument; do
+for program in null_value out_of_bounds wrong_argument uninit_stack; do
 	grep -qE "^$program +rejected" "$work/out" && grep -A 1 "^$program" "$work/out" | grep -q '^  [^ ]'
 	check "${program}_is_rejected_with_a_reason" $?
 done
 grep -q "R0 invalid mem access 'map_value_or_null'" "$work/out"
 check log_has_the_kernels_words $?
+grep -A 1 '^uninit_stack' "$work/out" | grep -q 'bytes of the stack are read that were never written'
+check unwritten_stack_is_told $?
 
 "$inlay" verify "$good" --log 2 | grep -qE '^0: '
 check log_level_2_shows_instructions $?
@@ -40,7 +42,7 @@ check log_level_2_shows_instructions $?
 [ $? -eq 1 ] && python3 - "$work/json" <<'EOF'
 import json, sys
 programs = {p["name"]: p for p in json.load(open(sys.argv[1]))["programs"]}
-assert len(programs) == 4, programs.keys()
+assert len(programs) == 5, programs.keys()
 assert programs["good"]["verdict"] == "accepted" and programs["good"]["insns_processed"] > 5
 assert programs["null_value"]["verdict"] == "rejected" and programs["null_value"]["reason"]
 assert programs["null_value"]["errno"] == 13
