@@ -4,7 +4,7 @@
  *
  *   state \ event | agent_entry               | last session ends | process forks
  *   NONE          | starts both, RUNNING      | -                 | -
- *   RUNNING       | hands its session over    | ENDING            | the child's copy answers AGENT_STALE
+ *   RUNNING       | hands its session over    | ENDING            | the child's takes its patches out, AGENT_STALE
  *   ENDING        | waits until it is NONE    | -                 | the same
  *
  * `lock` guards the state and the offered session. It is held for a few instructions and never while waiting.
@@ -21,6 +21,7 @@
 #include "base/sys.h"
 #include "base/sys_thread.h"
 #include "exec/fault.h"
+#include "hook/hook.h"
 #include "maps/ringbuf.h"
 #include "sync/deputy.h"
 #include "sync/participant.h"
@@ -411,15 +412,16 @@ int agent_entry(const struct agent_params *params)
 {
 	if (params->version != WIRE_VERSION)
 		return -EPROTO;
+	/* Before the lock: it may be held for good, by a thread that this process has not inherited. */
+	if (runtime.pid && runtime.pid != sys_getpid()) {
+		hook_restore_inherited();
+		return AGENT_STALE;
+	}
 	for (;;) {
 		u32 tid;
 
 		if (!lock_in_time())
 			return -EBUSY;
-		if (runtime.pid && runtime.pid != sys_getpid()) {
-			unlock();
-			return AGENT_STALE;
-		}
 		tid = __atomic_load_n(&runtime.control_tid, __ATOMIC_ACQUIRE);
 		if (runtime.state == STATE_RUNNING && tid)
 			return offer_session(params->session_fd);

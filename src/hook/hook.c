@@ -129,9 +129,9 @@ static int add_call(struct site *site, const struct hook_attach *entry, struct h
 			 .clobbers = entry->program.clobbers,
 			 .ctx_words = entry->program.ctx_words,
 			 .facts = entry->program.facts,
-			 .context = entry->side == HOOK_MODIFY	? TRAMPOLINE_MODIFY
-				    : entry->signature.known ? TRAMPOLINE_TYPED
-							     : TRAMPOLINE_REGS},
+			 .context = entry->side == HOOK_MODIFY ? TRAMPOLINE_MODIFY
+				    : entry->signature.known   ? TRAMPOLINE_TYPED
+							       : TRAMPOLINE_REGS},
 		.link = link,
 	};
 	return 0;

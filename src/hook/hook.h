@@ -17,7 +17,7 @@
 enum hook_side {
 	HOOK_ENTRY,  /* with a signature: fentry */
 	HOOK_RETURN, /* at a hooked return; no signature */
-	HOOK_EXIT,   /* fexit: the function is called, and this runs when it has returned. With a signature */
+	HOOK_EXIT, /* fexit: the function is called, and this runs when it has returned. With a signature */
 	HOOK_MODIFY, /* fmod_ret: may replace the function's result. With a signature */
 	HOOK_SIDES,
 };

@@ -58,8 +58,10 @@ struct site {
 	u8 stage;     /* enum site_stage of the change under way */
 	bool patched; /* the site's text jumps to the stub */
 	struct site_spec spec;
-	struct signature signature; /* of typed programs; stays, as the EXIT stub is built upon it */
-	struct site_stub stubs[HOOK_SIDES]; /* MODIFY has none: its programs run in the ENTRY image */
+	struct signature
+		signature; /* of typed programs; stays, as the EXIT stub is built upon it */
+	struct site_stub
+		stubs[HOOK_SIDES]; /* MODIFY has none: its programs run in the ENTRY image */
 	struct site_programs sides[HOOK_SIDES];
 };
 
