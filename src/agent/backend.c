@@ -156,6 +156,8 @@ static int get_prog(struct target *target, int prog_fd, u64 near, const struct p
 	error = send_prog(target, prog_fd, image.prog_id, near, problem, &free_prog->handle);
 	if (error)
 		return error;
+	if (image.facts & IMAGE_FACT_STACK)
+		target_send_tables(target);
 	free_prog->prog_id = image.prog_id;
 	free_prog->users = 1;
 	free_prog->hits = 0;

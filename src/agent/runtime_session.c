@@ -17,6 +17,7 @@
 #include "maps/map.h"
 #include "sync/participant.h"
 #include "sync/reader.h"
+#include "unwind/modules.h"
 
 #define MAX_MAPS  256
 #define MAX_LINKS 1024
@@ -431,6 +432,29 @@ static void serve_stats(struct session *session)
 	wire_send(session->fd, WIRE_STATS, &answer, sizeof(answer), NULL, 0);
 }
 
+/* A table is mapped once, whoever sent it first. */
+static void serve_unwind(struct session *session)
+{
+	const struct wire_unwind *request = (const void *)session->message.payload;
+	int fd = session->message.fd_count ? session->message.fds[0] : -1, error = -EPROTO;
+	long size = fd < 0 ? -1 : sys_lseek(fd, 0, SEEK_END);
+	struct unwind_module module;
+	void *table;
+
+	if (size > 0 && session->message.size == sizeof(*request)) {
+		table = sys_mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+		error = sys_is_error(table) ? (int)(long)table : 0;
+	}
+	if (!error) {
+		module = (struct unwind_module){request->start, request->end, request->bias, table,
+						(size_t)size};
+		error = unwind_modules_add(&module);
+		if (error < 0)
+			sys_munmap(table, (size_t)size);
+	}
+	reply(session, MIN(error, 0), 0, error < 0 ? "cannot use an unwind table" : NULL);
+}
+
 static void serve_refresh(struct session *session)
 {
 	reply(session, fault_refresh(), 0, NULL);
@@ -450,6 +474,7 @@ int session_serve(struct session *session)
 		[WIRE_SITES] = serve_sites,	  [WIRE_ATTACH] = serve_attach,
 		[WIRE_DETACH] = serve_detach,	  [WIRE_DROP_PROG] = serve_drop_prog,
 		[WIRE_STATS] = serve_stats,	  [WIRE_REFRESH] = serve_refresh,
+		[WIRE_UNWIND] = serve_unwind,
 	};
 	u32 kind;
 	int error = wire_receive(session->fd, -1, 0, &session->message);
@@ -497,6 +522,9 @@ void session_close(struct session *session)
 	hook_reap();
 	if (--sessions_open)
 		return;
+	unwind_modules_clear();
+	if (!sync_grace(GRACE_MS))
+		unwind_modules_reap();
 	/* The descriptor table ends with the control thread: a number of it must not outlive it. */
 	self_mem_set_fd(-1);
 	if (fault_ready)

@@ -240,5 +240,6 @@ void target_close(struct target *target)
 		close(target->pidfd);
 	process_close(target->process);
 	free(target->maps);
+	free(target->tables);
 	free(target);
 }

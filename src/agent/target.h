@@ -27,6 +27,11 @@ struct target_map {
 	u32 handle;
 };
 
+/* A module whose unwind table the agent has. */
+struct target_table {
+	u64 start, end, bias, inode;
+};
+
 struct target {
 	struct target *next;
 	pid_t pid;
@@ -41,6 +46,8 @@ struct target {
 	u64 missed; /* as last asked for */
 	struct target_prog progs[TARGET_MAX_PROGS];
 	struct target_map *maps;
+	struct target_table *tables;
+	size_t table_count;
 	u32 map_count;
 	struct wire_message message; /* the last one received */
 };
@@ -49,6 +56,12 @@ struct target {
 int target_open(pid_t pid, pid_t held, const struct problem *problem, struct target **ret_target);
 /* Ends the session: the agent takes back what is still attached. */
 void target_close(struct target *target);
+
+/*
+ * Sends the unwind tables of all modules mapped now that the agent does not have yet. A module whose table cannot be had or sent
+ * is left out: stacks end there.
+ */
+void target_send_tables(struct target *target);
 
 /*
  * Sends a request and waits for its answer (in target->message). 0; -ESRCH: the process is gone (target->exited); -EPROTO;

@@ -10,6 +10,7 @@
  *     HELLO        ->            version and process id are compared
  *     MEM, REGISTRY, PRINTK ->   descriptors the session works with
  *     MAP, PROG    ->            what a program is made of; the reply's value is a handle
+ *     UNWIND...    ->            how to walk stacks through each module, for programs that do
  *     SITES...     ->            recipes, collected
  *     ATTACH       ->            all of them, or none
  *          <-  STOP              stop every thread, look at its instruction pointer
@@ -43,6 +44,7 @@ enum wire_kind {
 	WIRE_DROP_PROG,
 	WIRE_STATS,
 	WIRE_REFRESH,
+	WIRE_UNWIND,
 	WIRE_STOP,
 	WIRE_STOPPED,
 	WIRE_RESUME,
@@ -95,6 +97,11 @@ struct wire_attach {
 	u32 side;    /* enum hook_side */
 	u32 count;   /* sites sent before */
 	u32 pad;
+};
+
+/* A module, with the descriptor of its unwind table: programs walk stacks. */
+struct wire_unwind {
+	u64 start, end, bias;
 };
 
 struct wire_handle {

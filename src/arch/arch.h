@@ -53,6 +53,18 @@ struct arch {
 		/* Writes patch_size bytes for kind at site -> target. -ERANGE out of reach. */
 		int (*encode)(u8 *bytes, enum patch_kind kind, u64 site, u64 target);
 	} patch;
+	/* What unwinding needs to know of the CPU; registers are numbered as in format/unwind_table.h. */
+	struct {
+		u8 count;	  /* of registers that are followed; 0: there is no unwinding */
+		u8 return_column; /* DWARF's number of the return address */
+		u8 dwarf[8];	  /* DWARF's number of each register */
+		u8 encoder[8];	  /* the encoder's, as in base/frame_notes.h */
+		u8 hit_word[8];	  /* its word of struct hit's regs */
+		u8 hit_ip;	  /* the word of the instruction pointer */
+		/* In the kernel's signal frame, from sp in the handler's return trampoline. */
+		u16 signal_reg[8];
+		u16 signal_ip;
+	} frame;
 	struct {
 		/* Emits the displaced instructions so that they do the same at their new address. */
 		int (*copy)(struct codebuf *buf, struct displaced *displaced);

@@ -6,11 +6,15 @@
 #include "binary/functions.h"
 #include "binary/plan.h"
 #include "binary/sweep.h"
+#include "binary/unwind_table.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* What a `jmp rel32` takes: the decoder knows one CPU, and this is its arch->limits.patch_size. */
 #define PATCH_SIZE 5
@@ -21,6 +25,7 @@ struct binary {
 	struct sweep sweep;		 /* run at the first plan */
 	struct decoder decoder;
 	bool have_functions, have_sweep;
+	int unwind_fd; /* + 1; 0: not made yet */
 	char build_id[2 * 64 + 1];
 	char reason[128];
 };
@@ -51,6 +56,8 @@ void binary_close(struct binary *binary)
 {
 	if (!binary)
 		return;
+	if (binary->unwind_fd)
+		close(binary->unwind_fd - 1);
 	sweep_free(&binary->sweep);
 	functions_free(&binary->functions);
 	elf_file_close(&binary->elf);
@@ -220,6 +227,44 @@ size_t binary_ifunc_slots(const struct binary *binary, u64 resolver, u64 *slots,
 		}
 	}
 	return found;
+}
+
+static int seal_table(const struct unwind_table *table, size_t size)
+{
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+	int fd = memfd_create("inlay-unwind", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	size_t done = 0;
+	ssize_t put = 1;
+
+	if (fd < 0)
+		return -errno;
+	while (done < size && put > 0) {
+		put = write(fd, (const char *)table + done, size - done);
+		done += put > 0 ? (size_t)put : 0;
+	}
+	if (done == size && !fcntl(fd, F_ADD_SEALS, seals))
+		return fd;
+	close(fd);
+	return -ENOMEM;
+}
+
+int binary_unwind_fd(struct binary *binary)
+{
+	struct unwind_table *table;
+	size_t size;
+	int fd;
+
+	if (!binary->unwind_fd) {
+		fd = unwind_table_build(&binary->elf, &table, &size);
+		if (fd)
+			return fd;
+		fd = seal_table(table, size);
+		free(table);
+		if (fd < 0)
+			return fd;
+		binary->unwind_fd = fd + 1;
+	}
+	return binary->unwind_fd - 1;
 }
 
 const char *binary_plan_name(const struct site_spec *spec)

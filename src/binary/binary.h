@@ -62,6 +62,11 @@ void binary_rebase(struct site_spec *spec, u64 bias);
  * relocations whose resolver is at `resolver`. Returns how many were found, at most capacity.
  */
 size_t binary_ifunc_slots(const struct binary *binary, u64 resolver, u64 *slots, size_t capacity);
+/*
+ * How to find callers in this file: its unwind table (format/unwind_table.h) in a sealed memfd, made at the first call. The descriptor
+ * is the binary's. -errno.
+ */
+int binary_unwind_fd(struct binary *binary);
 /* A word for `inlay list -v`: "nop", "whole instruction", "relocated". */
 const char *binary_plan_name(const struct site_spec *spec);
 

@@ -13,6 +13,7 @@
 
 #include "arch/trampoline.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "sync/reader.h"
 
 struct entry {
@@ -303,6 +304,35 @@ static __attribute__((noinline)) void take_any(struct shadow *shadow, u64 slot, 
 	}
 	if (!found && !take_elsewhere(slot, ret_target, ret_caller))
 		__builtin_trap();
+}
+
+/* What value stands for by the entries of one stack: newest first, as resolve does. */
+static u64 find_in(const struct shadow *shadow, u64 slot, u64 value)
+{
+	u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
+
+	for (u32 i = top; i-- > 1 && text_contains(value);) {
+		const struct entry *entry = &shadow->entries[i];
+
+		if (slot_of(entry) == slot && entry->landing == value)
+			value = entry->target;
+	}
+	return value;
+}
+
+u64 shadow_find(const struct reader *reader, u64 slot, u64 value)
+{
+	const struct shadow *own = reader ? reader->shadow : NULL;
+	const struct shadow *shadow;
+
+	if (likely(!text_contains(value)))
+		return value;
+	if (own && !(reader->flags & READER_SHADOW_STALE))
+		value = find_in(own, slot, value);
+	shadow = __atomic_load_n(&shadows, __ATOMIC_ACQUIRE);
+	for (; shadow && text_contains(value); shadow = shadow->next)
+		value = find_in(shadow, slot, value);
+	return value;
 }
 
 u64 shadow_pop(struct reader *reader, u64 slot, struct hit *hit)

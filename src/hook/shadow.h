@@ -31,5 +31,10 @@ void shadow_push(struct reader *reader, u64 *slot, u64 landing);
  * here, finds its entry in another thread's stack. There is no way on without an entry: traps.
  */
 u64 shadow_pop(struct reader *reader, u64 slot, struct hit *hit);
+/*
+ * The return address that `value`, found at slot, stands for: itself unless it is a landing. Takes nothing. For unwinders: any
+ * thread's stack, as far as other threads leave it alone.
+ */
+u64 shadow_find(const struct reader *reader, u64 slot, u64 value);
 
 #endif

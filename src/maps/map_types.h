@@ -10,6 +10,7 @@ extern const struct map_ops hash_ops;
 extern const struct map_ops percpu_array_ops;
 extern const struct map_ops percpu_hash_ops;
 extern const struct map_ops ringbuf_ops;
+extern const struct map_ops stack_trace_ops;
 
 #define MAP_ACCESS_FLAGS (BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)
 
