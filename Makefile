@@ -2,7 +2,7 @@
 BUILD ?= build
 SECONDS ?= 60
 
-.PHONY: all deps demo check bench asan tsan cross fuzz lint format install clean
+.PHONY: all deps demo check torture bench asan tsan cross fuzz lint format install clean
 
 all: deps-build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >/dev/null
@@ -18,6 +18,11 @@ demo: all deps
 
 check: deps all
 	@tools/run-tests.py $(BUILD)
+
+# Half an hour unless SECONDS=n says otherwise.
+torture: SECONDS = 1800
+torture: deps all
+	@$(BUILD)/tests/torture/torture-poke $(SECONDS)
 
 bench: deps all
 	@bench/run.sh $(BUILD)

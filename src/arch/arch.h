@@ -52,6 +52,8 @@ struct arch {
 	struct {
 		/* Writes patch_size bytes for kind at site -> target. -ERANGE out of reach. */
 		int (*encode)(u8 *bytes, enum patch_kind kind, u64 site, u64 target);
+		/* Writes 16 bytes that jump to any address and change no register; they may lie anywhere. */
+		void (*veneer)(u8 *bytes, u64 target);
 	} patch;
 	/* What unwinding needs to know of the CPU; registers are numbered as in format/unwind_table.h. */
 	struct {

@@ -18,6 +18,7 @@ enum poke_protocol {
 	POKE_WORD,
 	POKE_SPIN,
 	POKE_STOP,
+	POKE_TRAP,
 	POKE_PROTOCOL_MAX,
 };
 

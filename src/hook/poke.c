@@ -10,19 +10,28 @@
  *
  * State of one chunk, with sync = membarrier(SYNC_CORE):
  *
- *   phase | word sites   | spin sites            | stop sites
- *   1     | word written | jump to itself; sync  |
- *   2     |              | tail; sync            |
- *   3     |              | head; sync            | threads stopped, words written, threads resumed
+ *   phase | word sites   | spin and trap sites                | stop sites
+ *   0     |              |                                    | threads stopped, bytes written, threads resumed
+ *   1     | word written | barrier in place of the head; sync |
+ *   2     |              | tail; sync                         |
+ *   3     |              | head; sync                         |
+ *
+ * The barrier is a jump to itself, or a breakpoint.
  */
 #include "hook/poke.h"
 
 #include <errno.h>
 
+#include "arch/trap.h"
 #include "base/mem.h"
+#include "base/proc_maps.h"
 #include "base/self_mem.h"
 #include "base/sys.h"
+<<<<<<< ours
 #include "hook/poke_fork.h"
+=======
+#include "hook/poke_trap.h"
+>>>>>>> theirs
 #include "sync/reader.h"
 
 /* Sites whose spinning threads wait for one another's phases. */
@@ -32,35 +41,65 @@
 #define STOP_TRIES    50
 #define STOP_PAUSE_NS 1000000
 
+static u32 poke_lock;
+static bool traps_allowed;
+static u64 syncs;
+
+static void lock(void)
+{
+	while (__atomic_exchange_n(&poke_lock, 1, __ATOMIC_ACQUIRE))
+		sys_sched_yield();
+}
+
+static void unlock(void)
+{
+	__atomic_store_n(&poke_lock, 0, __ATOMIC_RELEASE);
+}
+
+static int sync_all(void)
+{
+	__atomic_fetch_add(&syncs, 1, __ATOMIC_RELAXED);
+	return sync_core();
+}
+
+u64 poke_sync_count(void)
+{
+	return __atomic_load_n(&syncs, __ATOMIC_RELAXED);
+}
+
+int poke_allow_traps(bool allow)
+{
+	int err = 0;
+
+	if (!TRAP_SIZE)
+		return -EOPNOTSUPP;
+	lock();
+	if (allow)
+		err = trap_install();
+	else
+		trap_remove();
+	traps_allowed = allow && !err;
+	unlock();
+	return err;
+}
+
 static bool in_one_word(u64 address, u32 size)
 {
 	return (address & 7) + size <= 8;
 }
 
-/* Changes bytes that lie in one aligned word by one store. */
-static int write_in_word(u64 address, const u8 *bytes, u32 size)
-{
-	u64 word = ALIGN_DOWN(address, 8ull);
-	u8 content[8];
-	int err = self_mem_read(word, content, 8);
-
-	if (err)
-		return err;
-	mem_copy(content + (address - word), bytes, size);
-	return self_mem_write(word, content, 8);
-}
-
-/* The head of an instruction is what the spin protocol overwrites first. */
-static u32 head_size(void)
-{
-	return arch_host()->limits.spin_size;
-}
-
 static bool admits_spin(const struct poke *poke)
 {
-	u32 head = head_size();
+	u32 head = arch_host()->limits.spin_size;
 
 	return head && poke->size > head && in_one_word(poke->address, head);
+}
+
+/* A thread that meets the breakpoint is taken one of the two ways. */
+static bool admits_trap(const struct poke *poke)
+{
+	return traps_allowed && !poke->window && poke->size == arch_host()->limits.patch_size &&
+	       (trap_can_emulate(poke->from) || trap_can_emulate(poke->to));
 }
 
 enum poke_protocol poke_choose(const struct poke *poke)
@@ -69,12 +108,32 @@ enum poke_protocol poke_choose(const struct poke *poke)
 		return POKE_STOP;
 	if (in_one_word(poke->address, poke->size))
 		return POKE_WORD;
-	return admits_spin(poke) ? POKE_SPIN : POKE_STOP;
+	if (admits_spin(poke))
+		return POKE_SPIN;
+	return admits_trap(poke) ? POKE_TRAP : POKE_STOP;
 }
 
 static enum poke_protocol protocol_of(const struct poke *poke)
 {
 	return poke->protocol == POKE_AUTO ? poke_choose(poke) : (enum poke_protocol)poke->protocol;
+}
+
+/* What the protocol puts in front of the instruction while its tail changes; 0 bytes: it needs none. */
+struct barrier {
+	u32 size;
+	const u8 *bytes;
+};
+
+static struct barrier barrier_of(const struct poke *poke)
+{
+	switch (protocol_of(poke)) {
+	case POKE_SPIN:
+		return (struct barrier){arch_host()->limits.spin_size, arch_host()->limits.spin};
+	case POKE_TRAP:
+		return (struct barrier){TRAP_SIZE, trap_bytes};
+	default:
+		return (struct barrier){0, NULL};
+	}
 }
 
 /* May the protocol be used on this site? */
@@ -87,6 +146,8 @@ static bool admits(const struct poke *poke, enum poke_protocol protocol)
 		return !poke->window && admits_spin(poke);
 	case POKE_STOP:
 		return true;
+	case POKE_TRAP:
+		return admits_trap(poke);
 	default:
 		return false;
 	}
@@ -131,51 +192,79 @@ static enum content look(const struct poke *poke)
 	return mem_equal(now, poke->to, poke->size) ? CONTENT_TO : CONTENT_OTHER;
 }
 
-/* Phase 1. */
-static int write_heads(const struct batch *batch, u32 first, u32 last)
+static bool is_either(const u8 *now, const u8 *from, const u8 *to, u32 size)
 {
-	const u8 *spin = arch_host()->limits.spin;
-	int err = 0;
-
-	for (u32 i = first; i < last && !err; i++) {
-		const struct poke *poke = &batch->pokes[i];
-
-		if (protocol_of(poke) == POKE_WORD)
-			err = write_in_word(poke->address, bytes_to(batch, poke), poke->size);
-		else if (protocol_of(poke) == POKE_SPIN)
-			err = write_in_word(poke->address, spin, head_size());
-	}
-	return err;
+	return mem_equal(now, from, size) || mem_equal(now, to, size);
 }
 
-/* Phase 2. */
-static int write_tails(const struct batch *batch, u32 first, u32 last)
+/* Could the bytes be of this poke, in whatever phase? */
+static bool are_ours(const struct poke *poke, const u8 *now)
 {
-	u32 head = head_size();
-	int err = 0;
+	struct barrier barrier = barrier_of(poke);
+	u32 head = barrier.size;
 
-	for (u32 i = first; i < last && !err; i++) {
-		const struct poke *poke = &batch->pokes[i];
-
-		if (protocol_of(poke) == POKE_SPIN)
-			err = self_mem_write(poke->address + head, bytes_to(batch, poke) + head,
-					     poke->size - head);
-	}
-	return err;
+	if (is_either(now, poke->from, poke->to, poke->size))
+		return true;
+	return head &&
+	       (is_either(now, poke->from, poke->to, head) ||
+		mem_equal(now, barrier.bytes, head)) &&
+	       is_either(now + head, poke->from + head, poke->to + head, poke->size - head);
 }
 
-/* Phase 3. */
-static int release_heads(const struct batch *batch, u32 first, u32 last)
+/* Changes part of a site's bytes; by one store where they lie in one aligned word. */
+static int write_part(const struct poke *poke, u32 offset, const u8 *bytes, u32 size)
+{
+	u64 start = ALIGN_DOWN(poke->address, 8ull), at = poke->address + offset;
+	u32 before = (u32)(poke->address - start), word = (u32)(ALIGN_DOWN(at, 8ull) - start);
+	u8 content[16]; /* the words that the site lies in */
+	int err = self_mem_read(start, content, ALIGN_UP(before + poke->size, 8u));
+
+	if (err)
+		return err;
+	if (!are_ours(poke, content + before))
+		return -EBUSY;
+	if (!in_one_word(at, size))
+		return self_mem_write(at, bytes, size);
+	mem_copy(content + before + offset, bytes, size);
+	return self_mem_write(start + word, content + word, 8);
+}
+
+/*
+ * Phases 1 to 3 for one site. Going back from a failure, what cannot be written (it is unmapped, or somebody else's by now) is
+ * none of ours any more, and the others are written.
+ */
+static int write_phase(const struct batch *batch, const struct poke *poke, u32 phase)
+{
+	struct barrier barrier = barrier_of(poke);
+	const u8 *to = bytes_to(batch, poke);
+	u32 head = barrier.size;
+
+	if (protocol_of(poke) == POKE_WORD && phase == 1)
+		return write_part(poke, 0, to, poke->size);
+	if (!head)
+		return 0;
+	switch (phase) {
+	case 1:
+		return write_part(poke, 0, barrier.bytes, head);
+	case 2:
+		return write_part(poke, head, to + head, poke->size - head);
+	default:
+		return write_part(poke, 0, to, head);
+	}
+}
+
+static int write_sites(const struct batch *batch, u32 first, u32 last, u32 phase)
 {
 	int err = 0;
 
-	for (u32 i = first; i < last && !err; i++) {
-		const struct poke *poke = &batch->pokes[i];
+	for (u32 i = first; i < last; i++) {
+		int one = write_phase(batch, &batch->pokes[i], phase);
 
-		if (protocol_of(poke) == POKE_SPIN)
-			err = write_in_word(poke->address, bytes_to(batch, poke), head_size());
+		err = err ? err : one;
+		if (err && !batch->undo)
+			return err;
 	}
-	return err;
+	return batch->undo ? 0 : err;
 }
 
 static int stop_threads(const struct batch *batch, u32 first, u32 last)
@@ -202,11 +291,11 @@ static int write_stopped(struct batch *batch, u32 first, u32 last)
 		batch->refused = true;
 		return err;
 	}
-	for (u32 i = first; i < last && !err; i++) {
+	for (u32 i = first; i < last && (!err || batch->undo); i++) {
 		const struct poke *poke = &batch->pokes[i];
 
 		if (protocol_of(poke) == POKE_STOP)
-			err = self_mem_write(poke->address, bytes_to(batch, poke), poke->size);
+			err = write_part(poke, 0, bytes_to(batch, poke), poke->size);
 	}
 	stopper->resume(stopper->opaque);
 	return err;
@@ -222,6 +311,7 @@ static bool has_protocol(const struct batch *batch, u32 first, u32 last,
 	return false;
 }
 
+<<<<<<< ours
 /* Phases 1 to 3 of the sites that are not stopped for. */
 static int write_phases(const struct batch *batch, u32 first, u32 last)
 {
@@ -230,13 +320,76 @@ static int write_phases(const struct batch *batch, u32 first, u32 last)
 	if (!err)
 		err = sync_core();
 	if (err || !has_protocol(batch, first, last, POKE_SPIN))
+=======
+static void list_traps(const struct batch *batch, u32 first, u32 last)
+{
+	struct trap_entry entries[CHUNK];
+	u32 count = 0;
+
+	for (u32 i = first; i < last; i++) {
+		const struct poke *poke = &batch->pokes[i];
+		struct trap_entry *entry = &entries[count];
+
+		if (protocol_of(poke) != POKE_TRAP)
+			continue;
+		count++;
+		entry->site = poke->address;
+		mem_copy(entry->emulate,
+			 trap_can_emulate(bytes_to(batch, poke))
+				 ? bytes_to(batch, poke)
+				 : (batch->undo ? poke->to : poke->from),
+			 sizeof(entry->emulate));
+	}
+	trap_list(entries, count);
+}
+
+static int write_chunk(struct batch *batch, u32 first, u32 last)
+{
+	bool traps = has_protocol(batch, first, last, POKE_TRAP);
+	bool barriers = traps || has_protocol(batch, first, last, POKE_SPIN);
+	u32 phases = barriers ? 3 : has_protocol(batch, first, last, POKE_WORD);
+	int err = 0;
+
+	/* First, since it alone can be refused: nothing else of the chunk has been written then. */
+	if (has_protocol(batch, first, last, POKE_STOP))
+		err = write_stopped(batch, first, last);
+	if (!err && traps)
+		err = trap_install();
+	if (err && !batch->undo)
+>>>>>>> theirs
 		return err;
-	err = write_tails(batch, first, last);
-	if (!err)
-		err = sync_core();
-	if (!err)
-		err = release_heads(batch, first, last);
-	return err ? err : sync_core();
+	err = 0;
+	if (traps)
+		list_traps(batch, first, last);
+	for (u32 phase = 1; phase <= phases && !err; phase++) {
+		err = write_sites(batch, first, last, phase);
+		if (!err)
+			err = sync_all();
+	}
+	/* After a failure the sites stay listed until the undo lists them anew. */
+	if (traps && !err)
+		trap_unlist();
+	return err;
+}
+
+static bool is_vdso(u64 address)
+{
+	/* Its text is one mapping for the life of the process. */
+	static u64 start, end;
+	struct proc_mapping mapping;
+	struct proc_maps maps;
+
+	if (!end && !proc_maps_open(&maps)) {
+		while (proc_maps_next(&maps, &mapping)) {
+			if (mem_equal(mapping.name, "[vdso]", sizeof("[vdso]"))) {
+				start = mapping.start;
+				end = mapping.end;
+			}
+		}
+		proc_maps_close(&maps);
+		end = MAX(end, 1ull);
+	}
+	return address >= start && address < end;
 }
 
 static int write_chunk(struct batch *batch, u32 first, u32 last)
@@ -268,6 +421,8 @@ static int check(const struct batch *batch, u32 *ret_failed)
 		enum content content = look(poke);
 
 		*ret_failed = i;
+		if (is_vdso(poke->address))
+			return -EPERM;
 		if (poke->size > POKE_MAX_BYTES || !admits(poke, protocol) ||
 		    (protocol == POKE_STOP && !batch->stopper))
 			return -EOPNOTSUPP;
@@ -286,8 +441,8 @@ static void undo(struct batch *batch, u32 count)
 		write_chunk(batch, first, MIN(first + CHUNK, count));
 }
 
-int poke_batch(const struct poke *pokes, u32 count, const struct poke_stopper *stopper,
-	       u32 *ret_failed)
+static int change(const struct poke *pokes, u32 count, const struct poke_stopper *stopper,
+		  u32 *ret_failed)
 {
 	struct batch batch = {.pokes = pokes, .count = count, .stopper = stopper};
 	u32 failed = 0;
@@ -304,5 +459,16 @@ int poke_batch(const struct poke *pokes, u32 count, const struct poke_stopper *s
 	}
 	if (err < 0 && ret_failed)
 		*ret_failed = failed;
+	return err;
+}
+
+int poke_batch(const struct poke *pokes, u32 count, const struct poke_stopper *stopper,
+	       u32 *ret_failed)
+{
+	int err;
+
+	lock();
+	err = change(pokes, count, stopper, ret_failed);
+	unlock();
 	return err;
 }

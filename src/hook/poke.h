@@ -9,6 +9,10 @@
  *   word     | the patch lies inside one aligned 8-byte word      | one aligned 8-byte store
  *   spin     | its first two bytes lie in one aligned word        | EB FE, sync, tail, sync, head, sync
  *   stop     | a prologue is displaced, or neither of the above   | all threads stopped; parked ips moved
+ *   trap     | instead of stop, where the host allows it          | breakpoint, sync, tail, sync, head, sync
+ *
+ * sync is one membarrier a phase of a chunk of 256 sites. Batches of one process run one after the other. Two copies of this
+ * code in one process (an agent in a host) do not know of each other: each finds the other's bytes at a site and refuses it.
  */
 #ifndef INLAY_HOOK_POKE_H
 #define INLAY_HOOK_POKE_H
@@ -46,10 +50,35 @@ struct poke_stopper {
 /*
  * Changes a batch. Returns 0; 1 when every site already held `to`; -EBUSY (ret_failed = index; nothing changed);
  * -EOPNOTSUPP (a site needs a stopper and there is none, or a forced protocol does not admit it); -EAGAIN (threads
- * could not be moved out of a window in time); -errno of the write (what was written is written back).
+ * could not be moved out of a window in time); -EPERM (the vDSO, which is every process's); -errno of the write (what was
+ * written is written back). Each site's bytes are looked at again just before each of its writes: where another mapping
+ * has taken their place, nothing is written and the batch fails with -EBUSY.
  */
 int poke_batch(const struct poke *pokes, u32 count, const struct poke_stopper *stopper,
 	       u32 *ret_failed);
+
+struct poke_content {
+	enum patch_kind kind;
+	u64 target;	 /* of CALL and JUMP */
+	const u8 *bytes; /* RAW: patch_size of them */
+};
+
+/*
+ * A change of the arch's patch_size bytes, protocol POKE_AUTO, nobody parked inside. A target out of reach is reached through
+ * a veneer near the site. 0, -ERANGE (no room for one), -EINVAL, -ENOMEM.
+ */
+int poke_describe(u64 address, const struct poke_content *from, const struct poke_content *to,
+		  struct poke *ret_poke);
+
+/*
+ * Allows the protocol trap, which needs a handler of SIGTRAP in front of the program's. A thread that has the signal
+ * blocked and meets a breakpoint is killed, and libc blocks it at every thread's start and exit: for hosts that know their
+ * threads. Disallowing gives the signal back. 0, or -errno of sigaction; -EOPNOTSUPP on a CPU that needs none.
+ */
+int poke_allow_traps(bool allow);
+
+/* How often all cores were synchronised for a poke. */
+u64 poke_sync_count(void);
 
 /* Does memory hold these bytes now? Unmapped memory does not. */
 bool poke_holds(u64 address, const u8 *bytes, u32 size);

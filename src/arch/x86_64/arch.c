@@ -21,7 +21,7 @@ const struct arch arch_x86_64 = {
 	.trampoline = {.stub = x86_64_trampoline_stub,
 		       .image = x86_64_trampoline_image,
 		       .hit_offset = -X86_64_FRAME_SIZE},
-	.patch = {.encode = x86_64_patch_encode},
+	.patch = {.encode = x86_64_patch_encode, .veneer = x86_64_patch_veneer},
 	.relocate = {.copy = x86_64_relocate_copy},
 	/* rsp, rbp, rbx, r12 to r15 */
 	.frame = {.count = 7,

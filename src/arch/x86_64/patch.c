@@ -28,3 +28,12 @@ int x86_64_patch_encode(u8 *bytes, enum patch_kind kind, u64 site, u64 target)
 		return -EINVAL;
 	}
 }
+
+void x86_64_patch_veneer(u8 *bytes, u64 target)
+{
+	static const u8 jump[8] = {0xff, 0x25, 0x02, 0x00,
+				   0x00, 0x00, 0xcc, 0xcc}; /* jmp *2(%rip) */
+
+	__builtin_memcpy(bytes, jump, sizeof(jump));
+	__builtin_memcpy(bytes + sizeof(jump), &target, sizeof(target));
+}

@@ -13,6 +13,7 @@ u32 x86_64_jit_clobbers(const struct jit_unit *unit);
 
 /* patch.c */
 int x86_64_patch_encode(u8 *bytes, enum patch_kind kind, u64 site, u64 target);
+void x86_64_patch_veneer(u8 *bytes, u64 target);
 
 /* relocate.c */
 int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced);

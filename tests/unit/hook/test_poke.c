@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Text that changes while another thread executes it. INLAY_STRESS_SECONDS: how long each pair runs (default 1). */
 #include <pthread.h>
+#include <signal.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -228,6 +230,204 @@ static void a_stop_that_fails_changes_nothing(void)
 	CHECK_EQ(call(&pages[0], 0) + call(&pages[1], 0), 2);
 }
 
+static void traps_need_permission(void)
+{
+	struct page page;
+	struct poke poke;
+
+	CHECK(make_page(&page, 7));
+	poke = change(&page, POKE_TRAP, true);
+	CHECK_EQ(poke_batch(&poke, 1, NULL, NULL), -EOPNOTSUPP);
+	CHECK_EQ(poke_allow_traps(true), 0);
+	CHECK_EQ(poke_batch(&poke, 1, NULL, NULL), 0);
+	CHECK_EQ(call(&page, 0), 2);
+	CHECK_EQ(poke_allow_traps(false), 0);
+	poke = change(&page, POKE_AUTO, false);
+	CHECK_EQ(poke_choose(&poke), POKE_STOP);
+	CHECK_EQ(poke_batch(&poke, 1, NULL, NULL), -EOPNOTSUPP);
+}
+
+static void trap_changes_under_execution(void)
+{
+	CHECK_EQ(poke_allow_traps(true), 0);
+	torture(POKE_TRAP, 0);
+	torture(POKE_TRAP, 7);
+	torture(POKE_TRAP, 61);
+	torture(POKE_TRAP, 4093);
+	CHECK_EQ(poke_allow_traps(false), 0);
+}
+
+static volatile int traps_seen;
+static volatile u64 trap_at;
+
+static void program_handler(int signal, siginfo_t *info, void *frame)
+{
+	(void)signal;
+	(void)info;
+	traps_seen++;
+	trap_at = (u64)((ucontext_t *)frame)->uc_mcontext.gregs[REG_RIP];
+}
+
+static void breakpoints_of_others_go_to_the_program(void)
+{
+	struct sigaction action = {.sa_sigaction = program_handler, .sa_flags = SA_SIGINFO}, now;
+	struct page page;
+	struct poke poke;
+	u64 after;
+
+	traps_seen = 0;
+	sigaction(SIGTRAP, &action, NULL);
+	CHECK_EQ(poke_allow_traps(true), 0);
+	raise(SIGTRAP);
+	CHECK_EQ(traps_seen, 1);
+	__asm__ volatile("lea 1f(%%rip), %0\nint3\n1:" : "=r"(after) : : "memory");
+	CHECK_EQ(traps_seen, 2);
+	CHECK_EQ(trap_at, after);
+	__asm__ volatile("lea 1f(%%rip), %0\n.byte 0xcd, 3\n1:" : "=r"(after) : : "memory");
+	CHECK_EQ(traps_seen, 3);
+	CHECK_EQ(trap_at, after);
+	/* The program sets its handler again, in front of ours: the next poke is in front of it. */
+	sigaction(SIGTRAP, &action, NULL);
+	CHECK(make_page(&page, 7));
+	poke = change(&page, POKE_TRAP, true);
+	CHECK_EQ(poke_batch(&poke, 1, NULL, NULL), 0);
+	raise(SIGTRAP);
+	CHECK_EQ(traps_seen, 4);
+	CHECK_EQ(poke_allow_traps(false), 0);
+	sigaction(SIGTRAP, NULL, &now);
+	CHECK(now.sa_sigaction == program_handler);
+	signal(SIGTRAP, SIG_DFL);
+}
+
+static void a_batch_synchronises_once_a_phase(void)
+{
+	enum { SITES = 512 };
+	static struct page pages[SITES];
+	static struct poke pokes[SITES];
+	u64 before;
+
+	for (u32 i = 0; i < SITES; i++) {
+		CHECK(make_page(&pages[i], i % 8 == 7 ? 4 : i % 8));
+		pokes[i] = change(&pages[i], POKE_AUTO, true);
+	}
+	before = poke_sync_count();
+	CHECK_EQ(poke_batch(pokes, SITES, NULL, NULL), 0);
+	CHECK(poke_sync_count() - before <= 3 * SITES / 256);
+	CHECK(poke_sync_count() > before);
+	for (u32 i = 0; i < SITES; i++) {
+		CHECK_EQ(call(&pages[i], 0), 2);
+		munmap(pages[i].text, 8192);
+	}
+}
+
+static void the_vdso_is_refused(void)
+{
+	struct poke poke = {.address = getauxval(AT_SYSINFO_EHDR), .size = 5};
+
+	if (!poke.address)
+		SKIP("no vDSO here");
+	memcpy(poke.from, ptr_from_u64(poke.address), 5);
+	memset(poke.to, 0x90, 5);
+	CHECK_EQ(poke_batch(&poke, 1, &nobody_runs, NULL), -EPERM);
+}
+
+/* Code of ours a long way from the test's: add $3, eax; ret. */
+static u64 far_target(void)
+{
+	int fd = memfd_create("far", MFD_CLOEXEC);
+	void *far;
+
+	if (fd < 0 || write(fd, "\x83\xc0\x03\xc3", 4) != 4)
+		return 0;
+	far = mmap(ptr_from_u64(0x100000000000), 4096, PROT_READ | PROT_EXEC,
+		   MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0);
+	close(fd);
+	return far == MAP_FAILED ? 0 : ptr_to_u64(far);
+}
+
+static void targets_out_of_reach_get_a_veneer(void)
+{
+	const struct poke_content nop = {PATCH_NOP, 0, NULL},
+				  jump = {PATCH_JUMP, far_target(), NULL},
+				  call_far = {PATCH_CALL, jump.target, NULL};
+	struct poke to_jump, again, to_call;
+	struct page page;
+
+	CHECK(jump.target != 0);
+	CHECK(make_page(&page, 0));
+	CHECK_EQ(poke_describe(page.site, &nop, &jump, &to_jump), 0);
+	CHECK_EQ(poke_describe(page.site, &nop, &jump, &again), 0);
+	CHECK(!memcmp(to_jump.to, again.to, 5));
+	CHECK_EQ(poke_describe(page.site, &jump, &call_far, &to_call), 0);
+	CHECK_EQ(call(&page, 0), 1);
+	CHECK_EQ(poke_batch(&to_jump, 1, NULL, NULL), 0);
+	CHECK_EQ(call(&page, 0), 3);
+	CHECK_EQ(poke_batch(&to_call, 1, NULL, NULL), 0);
+	CHECK_EQ(call(&page, 0), 4);
+}
+
+/* The library was unloaded, and another one is there, between the look at the whole batch and the write. */
+static int replace_page(void *opaque, const struct poke *pokes, u32 count)
+{
+	struct page *page = opaque;
+	u8 *text = page->text;
+	int fd = memfd_create("other", MFD_CLOEXEC);
+
+	(void)pokes;
+	(void)count;
+	CHECK(fd >= 0 && ftruncate(fd, 8192) == 0);
+	CHECK(mmap(text, 8192, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, 0) == text);
+	close(fd);
+	return 0;
+}
+
+static void a_mapping_that_was_replaced_is_not_written(void)
+{
+	struct page pages[3];
+	struct poke pokes[3];
+	const struct poke_stopper stopper = {replace_page, resume_nobody, &pages[1]};
+
+	for (u32 i = 0; i < 3; i++) {
+		CHECK(make_page(&pages[i], 4 * i));
+		pokes[i] = change(&pages[i], i == 2 ? POKE_STOP : POKE_AUTO, true);
+	}
+	CHECK_EQ(poke_batch(pokes, 3, &stopper, NULL), -EBUSY);
+	for (u32 i = 0; i < 3; i += 2)
+		CHECK_EQ(call(&pages[i], 0), 1);
+	for (u32 i = 0; i < 8192; i++)
+		CHECK(pages[1].text[i] == 0);
+}
+
+static void *toggle_many(void *opaque)
+{
+	struct page *page = opaque;
+	u64 good = 0;
+
+	for (u32 i = 0; i < 2000; i++) {
+		struct poke poke = change(page, POKE_SPIN, i % 2 == 0);
+
+		good += poke_batch(&poke, 1, NULL, NULL) == 0;
+	}
+	return (void *)(uintptr_t)good;
+}
+
+static void patchers_take_turns(void)
+{
+	struct page pages[2];
+	pthread_t threads[2];
+	void *good;
+
+	for (u32 i = 0; i < 2; i++) {
+		CHECK(make_page(&pages[i], 4));
+		CHECK_EQ(pthread_create(&threads[i], NULL, toggle_many, &pages[i]), 0);
+	}
+	for (u32 i = 0; i < 2; i++) {
+		pthread_join(threads[i], &good);
+		CHECK_EQ((uintptr_t)good, 2000);
+		CHECK_EQ(call(&pages[i], 0), 1);
+	}
+}
+
 int main(void)
 {
 	RUN(protocols_are_chosen_by_place);
@@ -236,5 +436,13 @@ int main(void)
 	RUN(a_stop_that_fails_changes_nothing);
 	RUN(word_changes_under_execution);
 	RUN(spin_changes_under_execution);
+	RUN(traps_need_permission);
+	RUN(trap_changes_under_execution);
+	RUN(breakpoints_of_others_go_to_the_program);
+	RUN(a_batch_synchronises_once_a_phase);
+	RUN(the_vdso_is_refused);
+	RUN(targets_out_of_reach_get_a_veneer);
+	RUN(a_mapping_that_was_replaced_is_not_written);
+	RUN(patchers_take_turns);
 	return test_done();
 }
