@@ -94,6 +94,8 @@ int remote_borrow(struct remote *remote)
 			return error;
 		trace(PTRACE_INTERRUPT, remote->tid, 0, 0);
 		error = wait_interrupt(remote);
+		if (!error)
+			stop_hide_interruption(remote->tid);
 	}
 	if (!error)
 		error = save(remote);

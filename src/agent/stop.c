@@ -13,6 +13,8 @@
 
 #define STOP_TIMEOUT_MS 2000
 #define STOP_PASSES	16
+/* How long somebody else's trace of a thread is waited for: another loader's, as a rule. */
+#define TRACER_PATIENCE_NS 1000000000ull
 /* How far above the stack pointer signal frames are looked for. */
 #define STACK_SCAN 65536
 #define EVENT_STOP 128 /* PTRACE_EVENT_STOP */
@@ -149,7 +151,7 @@ static bool is_dead(int tasks_fd, int tid)
 	return got <= 0 || (i + 2 < got && (stat[i + 2] == 'Z' || stat[i + 2] == 'X'));
 }
 
-/* Seizes and interrupts one thread. 1: added, 0: nothing to do, -errno. */
+/* Seizes and interrupts one thread. 1: added, 0: nothing to do, -EBUSY: somebody else traces it, by all appearance; -errno. */
 static int seize(struct stop *stop, int tasks_fd, int tid)
 {
 	long error = 0;
@@ -163,7 +165,7 @@ static int seize(struct stop *stop, int tasks_fd, int tid)
 		if (error == -ESRCH || (error == -EPERM && is_dead(tasks_fd, tid)))
 			return 0;
 		if (error)
-			return (int)error;
+			return error == -EPERM ? -EBUSY : (int)error;
 		trace(PTRACE_INTERRUPT, tid, 0, 0);
 	}
 	stop->threads[stop->count].tid = tid;
@@ -200,6 +202,54 @@ static int seize_new(struct stop *stop, int tasks_fd)
 	return got < 0 ? (int)got : added;
 }
 
+/* Calls that answer EINTR where they have done nothing yet, and that wait anew when they are made again. */
+static bool can_be_made_again(u64 nr)
+{
+	switch (nr) {
+#ifdef __NR_epoll_wait
+	case __NR_epoll_wait:
+#endif
+	case __NR_epoll_pwait:
+	case 441: /* epoll_pwait2 */
+	case __NR_semop:
+	case __NR_semtimedop:
+	case __NR_rt_sigtimedwait:
+	case __NR_io_getevents:
+	case 333: /* io_pgetevents */
+	case 426: /* io_uring_enter */
+	/* Sockets with a timeout. */
+	case __NR_read:
+	case __NR_readv:
+	case __NR_recvfrom:
+	case __NR_recvmsg:
+	case __NR_recvmmsg:
+	case __NR_write:
+	case __NR_writev:
+	case __NR_sendto:
+	case __NR_sendmsg:
+	case __NR_sendmmsg:
+	case __NR_accept:
+	case __NR_accept4:
+	case __NR_connect:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void stop_hide_interruption(int tid)
+{
+	sys_regs regs;
+	struct iovec io = {&regs, sizeof(regs)};
+
+	if (trace(PTRACE_GETREGSET, tid, NT_PRSTATUS, ptr_to_u64(&io)) ||
+	    !sys_regs_in_call(&regs) || (s64)sys_regs_result(&regs) != -EINTR ||
+	    !can_be_made_again(sys_regs_call_number(&regs)))
+		return;
+	sys_regs_restart_call(&regs);
+	trace(PTRACE_SETREGSET, tid, NT_PRSTATUS, ptr_to_u64(&io));
+}
+
 /* Takes note of a thread's stop, or of its end. */
 static void note_stop(struct stop *stop, u32 index, int error, int status)
 {
@@ -208,6 +258,8 @@ static void note_stop(struct stop *stop, u32 index, int error, int status)
 	/* Not our interrupt but a signal on its way: as good a stop; it is delivered at release. */
 	else if (status >> 16 != EVENT_STOP)
 		stop->threads[index].signal = WSTOPSIG(status);
+	else
+		stop_hide_interruption(stop->threads[index].tid);
 	stop->threads[index].stopped = true;
 }
 
@@ -302,7 +354,7 @@ static int check_thread(const struct stop *stop, int tid, const struct poke *pok
 	return -EAGAIN;
 }
 
-int stop_all(struct stop *stop, const struct poke *pokes, u32 count)
+static int try_stop(struct stop *stop, const struct poke *pokes, u32 count)
 {
 	u64 budget = stop->late < STOP_PATIENCE ? STOP_BUDGET_NS : STOP_BUDGET_LATE_NS;
 	int tasks_fd = open_tasks(stop->pid), error = 0;
@@ -331,6 +383,19 @@ int stop_all(struct stop *stop, const struct poke *pokes, u32 count)
 	else
 		stop->late = 0;
 	return error;
+}
+
+int stop_all(struct stop *stop, const struct poke *pokes, u32 count)
+{
+	const struct timespec nap = {0, 1000000};
+	u64 deadline = stop_now() + TRACER_PATIENCE_NS;
+	int error = try_stop(stop, pokes, count);
+
+	while (error == -EBUSY && stop_now() < deadline) {
+		sys_nanosleep(&nap);
+		error = try_stop(stop, pokes, count);
+	}
+	return error == -EBUSY ? -EPERM : error;
 }
 
 static void release(struct stop *stop, u32 index)

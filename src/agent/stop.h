@@ -7,7 +7,7 @@
  *
  *   thread \ event | INTERRUPT             | detach
  *   running        | stops                 | runs on
- *   in a call      | call is interrupted   | call restarts (those the kernel restarts; others see EINTR)
+ *   in a call      | call is interrupted   | call restarts: the kernel restarts most, we the others
  *   group-stopped  | traps                 | stays stopped
  *   signal arrives | stops at its delivery | signal is delivered
  */
@@ -46,13 +46,18 @@ struct stop {
 /*
  * Stops all threads and moves instruction pointers out of the pokes' windows. 0: they are stopped until stop_resume.
  * -EAGAIN: a thread or a signal frame is where it cannot be moved, or one did not stop in time; -EPERM, -E2BIG, -errno. After
- * an error they run again.
+ * an error they run again. Another tracer is waited for, for a second.
  */
 int stop_all(struct stop *stop, const struct poke *pokes, u32 count);
 void stop_resume(struct stop *stop);
 
 /* Pieces that injection uses too. Waits for tid's next stop: 0 and its wait status, -ESRCH (gone) or -ETIMEDOUT. */
 int stop_wait(int tid, u32 timeout_ms, int *ret_status);
+/*
+ * For a thread at its stop by PTRACE_INTERRUPT: some calls answer EINTR to every interruption, of whatever kind, and programs
+ * that install no handler do not expect it. Such a call restarts.
+ */
+void stop_hide_interruption(int tid);
 /* Monotonic nanoseconds. */
 u64 stop_now(void);
 

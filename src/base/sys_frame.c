@@ -86,9 +86,12 @@ static void set_registers(struct frame *frame, const sys_regs *regs)
 	};
 	if (!sys_regs_in_call(regs) || result > -ERESTARTSYS || result < -ERESTART_RESTARTBLOCK)
 		return;
-	/* Sigreturn does not restart a call, so it is made again. */
+	/*
+	 * Sigreturn does not restart a call, so it is made again. A sleep begins anew: sigreturn forgets how much is left of it, and
+	 * restart_syscall would answer EINTR.
+	 */
 	frame->ip -= SYS_REGS_CALL_BYTES;
-	frame->ax = result >= -ERESTARTNOHAND ? regs->orig_rax : SYS_restart_syscall;
+	frame->ax = regs->orig_rax;
 }
 
 long sys_frame_build(u8 *to, size_t room, u64 address, const sys_regs *regs, u64 mask,

@@ -61,6 +61,15 @@ static inline bool sys_regs_in_call(const sys_regs *regs)
 	return (s64)regs->orig_rax >= 0;
 }
 
+/*
+ * Makes a call that answers "interrupted" one that the kernel starts again unless a signal handler runs first. At a stop, before
+ * the kernel has looked whether to restart: what it looks for is ERESTARTNOHAND.
+ */
+static inline void sys_regs_restart_call(sys_regs *regs)
+{
+	regs->rax = (u64)-514;
+}
+
 /* A word of code whose first instruction is a breakpoint. */
 static inline u64 sys_regs_with_break(u64 code)
 {
