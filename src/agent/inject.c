@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -20,9 +21,10 @@
 #include "agent/stop.h"
 #include "agent/wire.h"
 
-#define FIT_TIMEOUT_NS 10000000000ull
-#define MAX_THREADS    4096
-#define MAX_COPIES     8
+#define FIT_TIMEOUT_NS	 10000000000ull
+#define MAX_THREADS	 4096
+#define MAX_COPIES	 8
+#define PERMISSION_TRIES 3
 
 #ifndef PIDFD_THREAD
 #define PIDFD_THREAD O_EXCL /* Linux 6.9 */
@@ -182,10 +184,15 @@ static int list_threads(pid_t pid, pid_t *tids)
 /* Tries one thread. 0: borrowed; -EAGAIN: not fit just now; other: give up. */
 static int try_thread(struct inject *inject, struct safe *safe, pid_t tid)
 {
-	int error;
+	int error = -EPERM;
 
 	inject->remote.tid = tid;
-	error = remote_borrow(&inject->remote);
+	/* Who traced it may have let it go before we see who it was. */
+	for (u32 i = 0; i < PERMISSION_TRIES && error == -EPERM; i++) {
+		error = remote_borrow(&inject->remote);
+		if (error == -EPERM && inject_tracer(inject->facts->pid, tid))
+			return -EAGAIN; /* another loader, as a rule */
+	}
 	if (error == -ESRCH || error == -ETIMEDOUT)
 		return -EAGAIN;
 	if (error == -EPERM || error == -EACCES)
@@ -448,8 +455,34 @@ static int connect_keeping_errno(struct inject *inject, int *ret_fd)
 	return error;
 }
 
-int inject_session(struct process *process, pid_t held, const struct problem *problem,
-		   u64 *ret_stack)
+/*
+ * One loader at a time: two that find no agent would both bring theirs, and each agent would take the other's patches for
+ * somebody else's. The lock is on what all loaders can name, whatever their user and namespaces, and ends with its holder. (Before
+ * Linux 6.9 it is one lock for all processes.) Returns the descriptor that holds it, or -errno.
+ */
+static int lock_process(pid_t pid, const struct problem *problem)
+{
+	const struct timespec nap = {0, 2000000};
+	u64 deadline = stop_now() + FIT_TIMEOUT_NS;
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (fd < 0)
+		return problem_set(problem, -errno, "process %d is gone", pid);
+	while (flock(fd, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return fd; /* this kernel has no such lock */
+		if (stop_now() > deadline) {
+			close(fd);
+			return problem_set(problem, -EBUSY,
+					   "another command is being attached to process %d", pid);
+		}
+		nanosleep(&nap, NULL);
+	}
+	return fd;
+}
+
+static int inject_locked(struct process *process, pid_t held, const struct problem *problem,
+			 u64 *ret_stack)
 {
 	struct inject *inject;
 	struct safe *safe = NULL;
@@ -485,4 +518,16 @@ int inject_session(struct process *process, pid_t held, const struct problem *pr
 	safe_close(safe);
 	free(inject);
 	return error ? error : fd;
+}
+
+int inject_session(struct process *process, pid_t held, const struct problem *problem,
+		   u64 *ret_stack)
+{
+	int lock = lock_process(process_facts(process)->pid, problem), fd;
+
+	if (lock < 0)
+		return lock;
+	fd = inject_locked(process, held, problem, ret_stack);
+	close(lock);
+	return fd;
 }

@@ -36,6 +36,8 @@ int inject_session(struct process *process, pid_t held, const struct problem *pr
 
 /* ---- inject_check.c ---- */
 int inject_check(const struct process *process, pid_t held, const struct problem *problem);
+/* Who traces the thread; 0: nobody, or it is gone. */
+pid_t inject_tracer(pid_t pid, pid_t tid);
 /* Who owns the process and what stops us: the sentence for a refused ptrace. */
 int inject_explain_permission(const struct process *process, int error,
 			      const struct problem *problem);

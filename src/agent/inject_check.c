@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define TRACER_NAPS 100 /* of 5 ms */
 
 int problem_set(const struct problem *problem, int error, const char *format, ...)
 {
@@ -91,6 +94,42 @@ int inject_explain_permission(const struct process *process, int error,
 		facts->pid, strerror(-error));
 }
 
+pid_t inject_tracer(pid_t pid, pid_t tid)
+{
+	char path[64], line[256];
+	int tracer = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "TracerPid: %d", &tracer) == 1)
+			break;
+	}
+	if (file)
+		fclose(file);
+	return tracer;
+}
+
+/* Another loader is done in a moment, a debugger is not. */
+static int check_untraced(pid_t pid, pid_t held, const struct problem *problem)
+{
+	const struct timespec nap = {0, 5000000};
+	pid_t tracer = inject_tracer(pid, pid);
+	char name[32];
+
+	for (u32 i = 0; i < TRACER_NAPS && tracer && tracer != getpid(); i++) {
+		nanosleep(&nap, NULL);
+		tracer = inject_tracer(pid, pid);
+	}
+	if (!tracer || (held && tracer == getpid()))
+		return 0;
+	name_of(tracer, name, sizeof(name));
+	return problem_set(problem, -EBUSY,
+			   "process %d is being traced by %s (process %d); let it detach first",
+			   pid, name, tracer);
+}
+
 /* The agent needs its program's loader and libc: glibc, x86-64 as we are, dynamically linked. */
 static int check_kind(const struct process_facts *facts, const struct problem *problem)
 {
@@ -130,7 +169,6 @@ int inject_check(const struct process *process, pid_t held, const struct problem
 {
 	const struct process_facts *facts = process_facts(process);
 	long refused = 0;
-	char name[32];
 	int error;
 
 	if (facts->pid == getpid())
@@ -138,13 +176,9 @@ int inject_check(const struct process *process, pid_t held, const struct problem
 	error = check_kind(facts, problem);
 	if (error)
 		return error;
-	if (facts->tracer && !(held && facts->tracer == getpid())) {
-		name_of(facts->tracer, name, sizeof(name));
-		return problem_set(
-			problem, -EBUSY,
-			"process %d is being traced by %s (process %d); let it detach first",
-			facts->pid, name, facts->tracer);
-	}
+	error = check_untraced(facts->pid, held, problem);
+	if (error)
+		return error;
 	if (is_stopped(facts->pid))
 		return problem_set(
 			problem, -EBUSY,

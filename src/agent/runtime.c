@@ -49,6 +49,21 @@ enum state {
 	STATE_ENDING,
 };
 
+/*
+ *   state \ who    | agent_entry                  | deputy           | control thread
+ *   NONE           | OPEN                         | -                | -
+ *   OPEN           | NONE when it waited too long | TAKING           | REFUSED when it could not start
+ *   TAKING         | waits on                     | TAKEN or REFUSED | -
+ *   TAKEN, REFUSED | OPEN, the next one           | -                | -
+ */
+enum offer {
+	OFFER_NONE,
+	OFFER_OPEN,
+	OFFER_TAKING,
+	OFFER_TAKEN,
+	OFFER_REFUSED,
+};
+
 static struct runtime {
 	u32 lock;
 	u32 state;
@@ -56,9 +71,12 @@ static struct runtime {
 	/* Thread ids; the kernel clears them when the thread is gone. */
 	u32 control_tid, deputy_tid;
 	char *control_memory, *deputy_memory;
-	/* A session that agent_entry offers to the running control thread. */
+	/* A session that agent_entry offers while the threads run. */
 	int offer_fd, offer_tid;
-	u32 offer;   /* 0: none, 1: offered, 2: taken, 3: refused */
+	u32 offer; /* enum offer */
+	/* Sessions that the deputy has taken and the control thread will find: a ring, one writer, one reader. */
+	int arrived[RUNTIME_MAX_SESSIONS];
+	u32 arrived_in, arrived_out;
 	u32 started; /* 0: not yet, 1: serving, else -errno */
 	u32 quit;
 	int door_fd; /* eventfd: wakes the control thread */
@@ -173,26 +191,6 @@ static void close_all_but(int keep)
 	}
 }
 
-static void deputy_main(void *arg)
-{
-	(void)arg;
-	deputy_owns_descriptors();
-	sys_prctl(PR_SET_NAME, ptr_to_u64("inlay-deputy"), 0, 0, 0);
-	while (!__atomic_load_n(&runtime.quit, __ATOMIC_ACQUIRE)) {
-		u64 one = 1;
-
-		if (deputy_wait(1000) == -ETIMEDOUT) {
-			creds_follow();
-			continue;
-		}
-		ringbuf_wake_pending();
-		participant_judge_suspects();
-		if (__atomic_load_n(&runtime.offer, __ATOMIC_ACQUIRE) == 1)
-			sys_write(runtime.door_fd, &one, sizeof(one));
-	}
-	sys_thread_exit();
-}
-
 /* Fetches the offered descriptor out of the table of the thread that offers it. */
 static int take_offer(void)
 {
@@ -208,6 +206,51 @@ static int take_offer(void)
 	return fd;
 }
 
+static bool change_offer(u32 from, u32 to)
+{
+	return __atomic_compare_exchange_n(&runtime.offer, &from, to, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
+
+/*
+ * By the deputy: the control thread may be waiting for a loader to stop the program's threads, which it cannot while another
+ * loader has borrowed the thread that offers.
+ */
+static void answer_offer(void)
+{
+	u32 in = runtime.arrived_in;
+	u64 one = 1;
+	int fd = -ENOSPC;
+
+	if (!change_offer(OFFER_OPEN, OFFER_TAKING))
+		return;
+	if (in - __atomic_load_n(&runtime.arrived_out, __ATOMIC_ACQUIRE) < RUNTIME_MAX_SESSIONS)
+		fd = take_offer();
+	if (fd >= 0) {
+		runtime.arrived[in % RUNTIME_MAX_SESSIONS] = fd;
+		__atomic_store_n(&runtime.arrived_in, in + 1, __ATOMIC_RELEASE);
+		sys_write(runtime.door_fd, &one, sizeof(one));
+	}
+	word_set(&runtime.offer, fd < 0 ? OFFER_REFUSED : OFFER_TAKEN);
+}
+
+static void deputy_main(void *arg)
+{
+	(void)arg;
+	deputy_owns_descriptors();
+	sys_prctl(PR_SET_NAME, ptr_to_u64("inlay-deputy"), 0, 0, 0);
+	while (!__atomic_load_n(&runtime.quit, __ATOMIC_ACQUIRE)) {
+		if (deputy_wait(1000) == -ETIMEDOUT) {
+			creds_follow();
+			continue;
+		}
+		ringbuf_wake_pending();
+		participant_judge_suspects();
+		answer_offer();
+	}
+	sys_thread_exit();
+}
+
 static bool add_session(int fd)
 {
 	for (u32 i = 0; i < RUNTIME_MAX_SESSIONS; i++) {
@@ -219,20 +262,28 @@ static bool add_session(int fd)
 	return false;
 }
 
+static bool has_arrivals(void)
+{
+	return __atomic_load_n(&runtime.arrived_in, __ATOMIC_ACQUIRE) != runtime.arrived_out;
+}
+
+static void open_arrivals(bool refused)
+{
+	while (has_arrivals()) {
+		int fd = runtime.arrived[runtime.arrived_out % RUNTIME_MAX_SESSIONS];
+
+		__atomic_store_n(&runtime.arrived_out, runtime.arrived_out + 1, __ATOMIC_RELEASE);
+		if (refused || !add_session(fd))
+			sys_close(fd); /* its loader finds the other end closed */
+	}
+}
+
 static void answer_door(void)
 {
 	u64 count;
-	int fd;
 
 	sys_read(runtime.door_fd, &count, sizeof(count));
-	if (__atomic_load_n(&runtime.offer, __ATOMIC_ACQUIRE) != 1)
-		return;
-	fd = take_offer();
-	if (fd >= 0 && !add_session(fd)) {
-		sys_close(fd);
-		fd = -ENOSPC;
-	}
-	word_set(&runtime.offer, fd < 0 ? 3 : 2);
+	open_arrivals(false);
 }
 
 /* Only we keep the process: its end is the end of the last of us. */
@@ -258,6 +309,7 @@ static void do_chores(bool ticked)
 		if (!creds_program_alive())
 			end_with_program();
 	}
+	fault_keep_handlers();
 	if (__atomic_load_n(&fault_wants_refresh, __ATOMIC_RELAXED))
 		fault_refresh();
 }
@@ -310,13 +362,18 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-/* No session is left. False: one was offered meanwhile. */
-static bool end_control(void)
+/* No session is left. False: one was offered meanwhile. failed: there may be no deputy who takes it. */
+static bool end_control(bool failed)
 {
 	bool ends;
+	u32 offer;
 
+	if (failed && change_offer(OFFER_OPEN, OFFER_REFUSED))
+		word_set(&runtime.offer, OFFER_REFUSED);
 	lock();
-	ends = __atomic_load_n(&runtime.offer, __ATOMIC_ACQUIRE) != 1;
+	offer = __atomic_load_n(&runtime.offer, __ATOMIC_ACQUIRE);
+	/* In this order: what the deputy took has arrived before the offer is TAKEN. */
+	ends = offer != OFFER_OPEN && offer != OFFER_TAKING && !has_arrivals();
 	if (ends)
 		runtime.state = STATE_ENDING;
 	unlock();
@@ -361,9 +418,10 @@ static void control_main(void *arg)
 
 	word_set(&runtime.started, error ? (u32)error : 1);
 	do {
+		open_arrivals(error != 0);
 		while (!error && any_session())
 			serve_once();
-	} while (!end_control());
+	} while (!end_control(error != 0));
 	sys_thread_exit();
 }
 
@@ -373,7 +431,8 @@ static int start_control(int session)
 	int error;
 
 	runtime.started = 0;
-	runtime.offer = 0;
+	runtime.offer = OFFER_NONE;
+	runtime.arrived_in = runtime.arrived_out = 0;
 	runtime.pid = sys_getpid();
 	error = start_thread(&runtime.control_memory, &runtime.control_tid, 0, control_main,
 			     (void *)(uintptr_t)session);
@@ -391,21 +450,23 @@ static int start_control(int session)
 /* Called with the lock held while the control thread runs; drops the lock. */
 static int offer_session(int session)
 {
-	int error;
+	u32 offer = __atomic_load_n(&runtime.offer, __ATOMIC_ACQUIRE);
 
-	if (runtime.offer == 1) {
+	if (offer == OFFER_OPEN || offer == OFFER_TAKING) {
 		unlock();
 		return -EBUSY;
 	}
 	runtime.offer_fd = session;
 	runtime.offer_tid = sys_gettid();
-	__atomic_store_n(&runtime.offer, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&runtime.offer, OFFER_OPEN, __ATOMIC_RELEASE);
 	unlock();
 	deputy_post();
-	error = word_wait(&runtime.offer, 1, HANDOVER_TIMEOUT);
-	if (!error && runtime.offer != 2)
-		error = -ENOSPC;
-	return error;
+	/* Taken back when nobody comes for it: the descriptor's number will soon be somebody else's. */
+	if (word_wait(&runtime.offer, OFFER_OPEN, HANDOVER_TIMEOUT) &&
+	    change_offer(OFFER_OPEN, OFFER_NONE))
+		return -ETIMEDOUT;
+	word_wait(&runtime.offer, OFFER_TAKING, HANDOVER_TIMEOUT);
+	return __atomic_load_n(&runtime.offer, __ATOMIC_ACQUIRE) == OFFER_TAKEN ? 0 : -ENOSPC;
 }
 
 int agent_entry(const struct agent_params *params)

@@ -15,15 +15,20 @@
 
 u32 fault_wants_refresh;
 
+/* Between fault_init and fault_done. Of the thread that calls those. */
+static bool in_use;
+
 int fault_init(void)
 {
 	int err = fault_signal_install();
 
+	in_use = !err;
 	return err ? err : fault_snapshot_refresh();
 }
 
 void fault_done(void)
 {
+	in_use = false;
 	fault_signal_remove();
 }
 
@@ -41,7 +46,8 @@ int fault_refresh(void)
 
 void fault_keep_handlers(void)
 {
-	fault_signal_install();
+	if (in_use)
+		fault_signal_install();
 }
 
 /*

@@ -20,7 +20,7 @@ void fault_done(void);
 /* Takes a new snapshot and, where the program has put a handler of its own in our place since, chains to that; the old
  * snapshot is freed after sync_grace(). Agent thread. Returns 0 or -errno. */
 int fault_refresh(void);
-/* Only the handlers' part of it: two system calls, for the agent's every tick. */
+/* Only the handlers' part of it: two system calls, for the agent's every tick. Nothing outside fault_init ... fault_done. */
 void fault_keep_handlers(void);
 /* Set to 1 when the snapshot proved old: a load outside it succeeded, or one inside it faulted. fault_refresh clears it. */
 extern u32 fault_wants_refresh;
