@@ -27,11 +27,8 @@
 #include "base/proc_maps.h"
 #include "base/self_mem.h"
 #include "base/sys.h"
-<<<<<<< ours
 #include "hook/poke_fork.h"
-=======
 #include "hook/poke_trap.h"
->>>>>>> theirs
 #include "sync/reader.h"
 
 /* Sites whose spinning threads wait for one another's phases. */
@@ -311,16 +308,6 @@ static bool has_protocol(const struct batch *batch, u32 first, u32 last,
 	return false;
 }
 
-<<<<<<< ours
-/* Phases 1 to 3 of the sites that are not stopped for. */
-static int write_phases(const struct batch *batch, u32 first, u32 last)
-{
-	int err = write_heads(batch, first, last);
-
-	if (!err)
-		err = sync_core();
-	if (err || !has_protocol(batch, first, last, POKE_SPIN))
-=======
 static void list_traps(const struct batch *batch, u32 first, u32 last)
 {
 	struct trap_entry entries[CHUNK];
@@ -343,33 +330,42 @@ static void list_traps(const struct batch *batch, u32 first, u32 last)
 	trap_list(entries, count);
 }
 
-static int write_chunk(struct batch *batch, u32 first, u32 last)
+/* Phases 1 to 3 of the sites that are not stopped for. */
+static int write_phases(const struct batch *batch, u32 first, u32 last)
 {
 	bool traps = has_protocol(batch, first, last, POKE_TRAP);
-	bool barriers = traps || has_protocol(batch, first, last, POKE_SPIN);
-	u32 phases = barriers ? 3 : has_protocol(batch, first, last, POKE_WORD);
+	bool spins = has_protocol(batch, first, last, POKE_SPIN);
+	u32 phases = traps || spins ? 3 : has_protocol(batch, first, last, POKE_WORD);
 	int err = 0;
 
-	/* First, since it alone can be refused: nothing else of the chunk has been written then. */
-	if (has_protocol(batch, first, last, POKE_STOP))
-		err = write_stopped(batch, first, last);
-	if (!err && traps)
-		err = trap_install();
-	if (err && !batch->undo)
->>>>>>> theirs
-		return err;
-	err = 0;
 	if (traps)
 		list_traps(batch, first, last);
+	/* A child forked meanwhile keeps breakpoints too, and the list of them: its handler emulates on. */
+	if (spins)
+		poke_fork_begin();
 	for (u32 phase = 1; phase <= phases && !err; phase++) {
 		err = write_sites(batch, first, last, phase);
 		if (!err)
 			err = sync_all();
 	}
+	if (spins)
+		poke_fork_end(batch->pokes + first, last - first, batch->undo);
 	/* After a failure the sites stay listed until the undo lists them anew. */
 	if (traps && !err)
 		trap_unlist();
 	return err;
+}
+
+static int write_chunk(struct batch *batch, u32 first, u32 last)
+{
+	int err = 0;
+
+	/* First, since it alone can be refused: nothing else of the chunk has been written then. */
+	if (has_protocol(batch, first, last, POKE_STOP))
+		err = write_stopped(batch, first, last);
+	if (!err && has_protocol(batch, first, last, POKE_TRAP))
+		err = trap_install();
+	return err && !batch->undo ? err : write_phases(batch, first, last);
 }
 
 static bool is_vdso(u64 address)
@@ -390,24 +386,6 @@ static bool is_vdso(u64 address)
 		end = MAX(end, 1ull);
 	}
 	return address >= start && address < end;
-}
-
-static int write_chunk(struct batch *batch, u32 first, u32 last)
-{
-	bool spins = has_protocol(batch, first, last, POKE_SPIN);
-	int err = 0;
-
-	/* First, since it alone can be refused: nothing else of the chunk has been written then. */
-	if (has_protocol(batch, first, last, POKE_STOP))
-		err = write_stopped(batch, first, last);
-	if (err)
-		return err;
-	if (spins)
-		poke_fork_begin();
-	err = write_phases(batch, first, last);
-	if (spins)
-		poke_fork_end(batch->pokes + first, last - first, batch->undo);
-	return err;
 }
 
 /* Everything that can be known before anything is written. Returns 0, 1 (nothing to do) or -errno. */
