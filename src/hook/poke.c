@@ -38,14 +38,22 @@
 #define STOP_TRIES    50
 #define STOP_PAUSE_NS 1000000
 
-static u32 poke_lock;
+static u32 poke_lock; /* process id of the holder */
 static bool traps_allowed;
 static u64 syncs;
 
+/* Held by the thread of a parent when this process was forked, it is nobody's here. */
 static void lock(void)
 {
-	while (__atomic_exchange_n(&poke_lock, 1, __ATOMIC_ACQUIRE))
+	u32 self = (u32)sys_getpid(), holder = 0;
+
+	while (!__atomic_compare_exchange_n(&poke_lock, &holder, self, false, __ATOMIC_ACQUIRE,
+					    __ATOMIC_RELAXED)) {
+		if (holder != self)
+			continue;
+		holder = 0;
 		sys_sched_yield();
+	}
 }
 
 static void unlock(void)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "arch/trap.h"
 #include "base/mem.h"
 #include "base/sys.h"
 
@@ -94,18 +95,19 @@ static int open_proc(u32 pid, u32 tid, const char *last, int flags)
 	return sys_openat(AT_FDCWD, path, flags | O_CLOEXEC, 0);
 }
 
-static bool finish_one(int mem, const struct poke *poke, bool undo)
+/* head, barrier: what stands in front of an unfinished instruction. */
+static bool finish_one(int mem, const struct poke *poke, bool undo, const u8 *barrier, u32 head)
 {
-	u32 head = arch_host()->limits.spin_size, tail = poke->size - head;
+	u32 tail = poke->size - head;
 	const u8 *to = undo ? poke->from : poke->to, *from = undo ? poke->to : poke->from;
 	u64 word = ALIGN_DOWN(poke->address, 8ull);
 	u8 now[POKE_MAX_BYTES], content[8];
 
-	if (poke->size <= head ||
+	if (!head || poke->size <= head ||
 	    sys_pread(mem, now, poke->size, poke->address) != (long)poke->size)
 		return false;
 	/* Else it is another program by now, or was not forked in between. */
-	if (!mem_equal(now, arch_host()->limits.spin, head) ||
+	if (!mem_equal(now, barrier, head) ||
 	    (!mem_equal(now + head, from + head, tail) && !mem_equal(now + head, to + head, tail)))
 		return false;
 	if (sys_pwrite(mem, to + head, tail, poke->address + head) != (long)tail ||
@@ -122,8 +124,13 @@ static bool finish_in(u32 pid, const struct change *change)
 
 	if (mem < 0)
 		return false;
-	for (u32 i = 0; i < change->count; i++)
-		found |= finish_one(mem, &change->pokes[i], change->undo);
+	for (u32 i = 0; i < change->count; i++) {
+		const struct poke *poke = &change->pokes[i];
+
+		found |= finish_one(mem, poke, change->undo, arch_host()->limits.spin,
+				    arch_host()->limits.spin_size) ||
+			 finish_one(mem, poke, change->undo, trap_bytes, TRAP_SIZE);
+	}
 	sys_close(mem);
 	return found;
 }

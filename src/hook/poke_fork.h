@@ -2,10 +2,10 @@
 /*
  * Children that were forked in the middle of a change.
  *
- * The spin protocol has `jmp .` in the text for some microseconds. A child forked meanwhile has it for good: nobody
- * finishes the change there. Whether there is such a child is seen from a page that the poker writes before: after a fork
- * it is mapped twice (bit 56 of /proc/self/pagemap). Then the children of this process are looked through, and theirs as
- * well, and the change is finished in them through /proc/CHILD/mem, as the child's parent may.
+ * The spin and trap protocols have a barrier in the text (`jmp .`, int3) for some microseconds. A child forked meanwhile has
+ * it for good: nobody finishes the change there. Whether there is such a child is seen from a page that the poker writes
+ * before: after a fork it is mapped twice (bit 56 of /proc/self/pagemap). Then the children of this process are looked
+ * through, and theirs as well, and the change is finished in them through /proc/CHILD/mem, as the child's parent may.
  *
  * Not found are a child that has given up its parent's identity, or whose parent has died, in that millisecond. Private to
  * poke.c; under hook.c's lock.

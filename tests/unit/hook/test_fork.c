@@ -88,14 +88,19 @@ static struct hook_link *attach_to(struct hook_attach *entries, u32 count)
 	return link;
 }
 
+static enum poke_protocol protocol; /* of churn's neighbours */
+
 /* Other programs at the same sites, and all neighbours: whatever was freed is soon written over. */
 static void churn(u32 cycles)
 {
 	static struct hook_attach entries[NEIGHBOURS];
 
-	for (u32 i = 0; i < NEIGHBOURS; i++)
-		entries[i] = attachment(spec_at(neighbours + i * DISTANCE, 4),
-					(enum hook_side)(i % 2), count_second, 8);
+	for (u32 i = 0; i < NEIGHBOURS; i++) {
+		struct site_spec spec = spec_at(neighbours + i * DISTANCE, 4);
+
+		spec.protocol = (u8)protocol;
+		entries[i] = attachment(spec, (enum hook_side)(i % 2), count_second, 8);
+	}
 	for (u32 i = 0; i < cycles; i++) {
 		struct hook_attach same[] = {
 			attachment(spec_at((void *)mix, 0), HOOK_RETURN, count_second, 9),
@@ -257,7 +262,7 @@ static void *fork_on(void *opaque)
 }
 
 /* A child may be forked between any two writes of a change. */
-static void a_child_is_forked_at_any_time(void)
+static void fork_at_any_time(void)
 {
 	struct forker forkers[2] = {{0}};
 	double end = now() + stress_seconds();
@@ -279,11 +284,27 @@ static void a_child_is_forked_at_any_time(void)
 	printf("# %u cycles, %u forks\n", cycles, forkers[0].forks + forkers[1].forks);
 }
 
+static void a_child_is_forked_at_any_time(void)
+{
+	fork_at_any_time();
+}
+
+static void a_child_is_forked_at_any_time_with_breakpoints(void)
+{
+	if (poke_allow_traps(true))
+		SKIP("this processor needs no breakpoints");
+	protocol = POKE_TRAP;
+	fork_at_any_time();
+	protocol = POKE_AUTO;
+	CHECK_EQ(poke_allow_traps(false), 0);
+}
+
 int main(void)
 {
 	RUN(a_child_runs_what_it_was_forked_with);
 	RUN(a_child_returns_through_a_hooked_return);
 	RUN(a_child_has_threads_and_attaches_by_itself);
 	RUN(a_child_is_forked_at_any_time);
+	RUN(a_child_is_forked_at_any_time_with_breakpoints);
 	return test_done();
 }
