@@ -209,8 +209,8 @@ static int map_image(struct session_prog *program, int fd)
 
 static int compile(struct session_prog *program, u64 near)
 {
-	struct exec_env env = {helper_address, env_map_handle, env_map_value, program,
-			       helper_clobbers};
+	struct exec_env env = {helper_address, env_map_handle,	env_map_value,
+			       program,	       helper_clobbers, 0};
 	int error = exec_compile(program->image, &env, near, false, &program->code);
 
 	if (error == -ERANGE || error == -ENOMEM)

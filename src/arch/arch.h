@@ -35,7 +35,9 @@ struct arch {
 		u8 spin[4];
 	} limits;
 	struct {
-		/* One program: see arch/jit_unit.h. Called pass by pass until sizes converge. */
+		/* One program: see arch/jit_unit.h. Called pass by pass until sizes converge. entry comes before
+		 * everything: how C enters a program that makes tail calls. */
+		int (*entry)(struct codebuf *buf, const struct jit_unit *unit);
 		int (*prologue)(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
 		int (*insn)(struct codebuf *buf, const struct jit_unit *unit,
 			    u32 index); /* instructions consumed or -errno */

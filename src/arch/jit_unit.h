@@ -8,6 +8,13 @@
  *
  * References are resolved before: values[i] is the 64-bit constant of the LD_IMM64 at i, or the address of the
  * helper called at i.
+ *
+ * Tail calls: one at i whose map and key are constant has values[i] = 1 + its number in tails, and its code has two
+ * patchable branches, each inside an aligned word:
+ *
+ *   bypass: jmp out | nop;  count;  unwind the frame;  target: nop | jmp entry of the other program;  out:
+ *
+ * It is emitted as {jmp out, nop}; exec/tail.c changes it. Others have values[i] = 0 and read the map's slots.
  */
 #ifndef INLAY_ARCH_JIT_UNIT_H
 #define INLAY_ARCH_JIT_UNIT_H
@@ -25,6 +32,11 @@ struct jit_sub {
 	u32 epilogue;	 /* offset of its epilogue */
 };
 
+/* Offsets in the code, written by the selector. */
+struct jit_tail {
+	u32 bypass, target, out;
+};
+
 struct jit_unit {
 	const struct bpf_insn *insns;
 	u32 insn_cnt;
@@ -33,8 +45,11 @@ struct jit_unit {
 	const u64 *values;
 	const u32 *offsets; /* code offset of each instruction */
 	bool far;
-	u64 fault_load;	   /* address of fault_load() */
-	u64 helper_lookup; /* address of exec_env.helper, for a call through a register */
+	bool tail_calls; /* the program makes some: it is entered through arch->jit.entry */
+	u32 tail_slots;	 /* offset in a map's handle of the pointer to its struct tail_slots */
+	struct jit_tail *tails; /* one a direct tail call */
+	u64 fault_load;		/* address of fault_load() */
+	u64 helper_lookup;	/* address of exec_env.helper, for a call through a register */
 	u32 (*helper_clobbers)(u32 id); /* NULL: every caller-saved register */
 };
 

@@ -11,6 +11,7 @@
 #include "format/image.h"
 
 struct map;
+struct tail_slots;
 
 typedef u64 (*exec_helper_fn)(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5);
 
@@ -23,10 +24,20 @@ struct exec_env {
 	void *opaque;
 	/* Caller-saved registers (as in exec_code.clobbers) that a helper may change; NULL: all of them. */
 	u32 (*helper_clobbers)(u32 id);
+	/* Offset in a map's handle of the pointer to its struct tail_slots (format/tail.h); 0: no tail calls here. */
+	u32 tail_slots;
 };
 
 /* Runs the program in the interpreter. r1 is the context; r2 is for `inlay exec` and 0 elsewhere. */
 u64 exec_interpret(const struct image_header *image, const struct exec_env *env, u64 r1, u64 r2);
+
+/* A tail call that jumps directly: where it may go is in the code itself. */
+struct exec_tail {
+	u32 map_index, key;
+	u32 bypass, target,
+		out; /* offsets of the two branches in the code, and of what follows them */
+	u64 entry;   /* where it goes now; 0: nowhere, it falls through */
+};
 
 /* A compiled program. entry has the C calling convention: u64 entry(void *ctx, u64 r2). */
 struct exec_code {
@@ -35,6 +46,10 @@ struct exec_code {
 	u32 size;	  /* bytes of code */
 	u32 clobbers; /* bit = x86 register number of each caller-saved register that the code or its
 				      helpers may change (arch/regs); rax always */
+	u64 tail_entry; /* where a tail call enters it */
+	struct exec_tail
+		*tails; /* its direct tail calls, all falling through at first (exec_tail_update) */
+	u32 tail_cnt;
 	u32 *insn_offsets; /* per BPF instruction: offset of its code; NULL unless asked for */
 	struct text_block *block; /* where it lives */
 };
@@ -47,5 +62,20 @@ struct exec_code {
 int exec_compile(const struct image_header *image, const struct exec_env *env, u64 near,
 		 bool keep_offsets, struct exec_code **ret_code);
 void exec_free(struct exec_code *code);
+
+/* One direct tail call and where it is to go: 0: nowhere. */
+struct exec_tail_change {
+	struct exec_code *code;
+	u32 tail;
+	u64 entry;
+};
+
+/*
+ * Makes direct tail calls go elsewhere while threads run them. No thread sees a frame unwound and no program to go to.
+ * Waits for one grace period in all when something stops going anywhere, for none otherwise. One caller at a time; not
+ * a reader. 0; -ERANGE (an entry is out of reach: nothing was changed) or -errno of the write or of the wait (then calls
+ * that stop going anywhere do fall through, but threads may be on their way into their old programs yet).
+ */
+int exec_tail_update(const struct exec_tail_change *changes, u32 count);
 
 #endif

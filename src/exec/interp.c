@@ -13,10 +13,12 @@
 #include "exec/interp_alu.h"
 #include "format/bpf_abi.h"
 #include "format/insn.h"
+#include "format/tail.h"
 
 struct frame {
 	const struct bpf_insn *return_to;
-	u64 saved[4]; /* the caller's r6 to r9 */
+	const struct exec_env *return_env; /* that of return_to's program */
+	u64 saved[4];			   /* the caller's r6 to r9 */
 	u8 stack[INSN_MAX_STACK] __attribute__((aligned(8)));
 };
 
@@ -25,6 +27,7 @@ struct machine {
 	const struct bpf_insn *insns;
 	const struct exec_env *env;
 	u32 depth;
+	u32 tail_calls;
 	struct frame frames[INSN_MAX_FRAMES];
 };
 
@@ -150,6 +153,7 @@ static const struct bpf_insn *enter(struct machine *m, const struct bpf_insn *in
 		return NULL;
 	frame = &m->frames[++m->depth];
 	frame->return_to = insn + 1;
+	frame->return_env = m->env;
 	for (u32 i = 0; i < 4; i++)
 		frame->saved[i] = m->reg[BPF_REG_6 + i];
 	m->reg[BPF_REG_10] = frame_top(frame);
@@ -165,7 +169,27 @@ static const struct bpf_insn *leave(struct machine *m)
 	for (u32 i = 0; i < 4; i++)
 		m->reg[BPF_REG_6 + i] = frame->saved[i];
 	m->reg[BPF_REG_10] = frame_top(&m->frames[--m->depth]);
+	m->env = frame->return_env;
 	return frame->return_to;
+}
+
+/* The other program's first instruction, in the frame of this one; or the next instruction, where there is none. */
+static const struct bpf_insn *tail_call(struct machine *m, const struct bpf_insn *insn)
+{
+	struct tail_slots *const *slots;
+	struct tail_target *target;
+	u32 key = (u32)m->reg[BPF_REG_3];
+
+	if (!m->env->tail_slots || m->tail_calls >= TAIL_CALL_LIMIT)
+		return insn + 1;
+	slots = ptr_from_u64(m->reg[BPF_REG_2] + m->env->tail_slots);
+	target = key < (*slots)->count ? __atomic_load_n(&(*slots)->slots[key], __ATOMIC_ACQUIRE)
+				       : NULL;
+	if (!target)
+		return insn + 1;
+	m->tail_calls++;
+	m->env = target->env;
+	return image_insns(target->image);
 }
 
 /* Jumps, calls and exit. Returns the next instruction or NULL at the end of the program. */
@@ -181,6 +205,8 @@ static const struct bpf_insn *branch(struct machine *m, const struct bpf_insn *i
 	case BPF_CALL:
 		if (insn_is_call_subprog(insn))
 			return enter(m, insn);
+		if (insn_is_tail_call(insn))
+			return tail_call(m, insn);
 		call_helper(m, (u32)(insn_uses_reg(insn) ? left : (u64)(s64)insn->imm));
 		return insn + 1;
 	case BPF_JA:

@@ -31,8 +31,9 @@ struct compiler {
 	struct jit_unit unit;
 	struct jit_sub *subs;
 	u64 *values;
-	struct layout now; /* being written; unit and subs hold those of the pass before */
-	u32 size;	   /* of the pass before */
+	struct exec_tail *tails; /* of the image; unit.tails are filled by the passes */
+	struct layout now;	 /* being written; unit and subs hold those of the pass before */
+	u32 size;		 /* of the pass before */
 	const struct arch *arch;
 };
 
@@ -40,6 +41,8 @@ static void compiler_release(struct compiler *c)
 {
 	arena_free(c->subs);
 	arena_free(c->values);
+	arena_free(c->tails);
+	arena_free(c->unit.tails);
 	arena_free((void *)(uintptr_t)c->unit.offsets);
 	arena_free(c->now.offsets);
 	arena_free(c->now.entries);
@@ -50,6 +53,7 @@ static int compiler_init(struct compiler *c, const struct image_header *image,
 			 const struct exec_env *env)
 {
 	u32 insn_cnt = image->insn_cnt, sub_cnt = image->subprog_cnt;
+	int err;
 
 	*c = (struct compiler){.arch = arch_host()};
 	if (!c->arch->jit.insn)
@@ -67,13 +71,23 @@ static int compiler_init(struct compiler *c, const struct image_header *image,
 		.values = c->values,
 		.offsets = arena_alloc(insn_cnt * sizeof(u32)),
 		.far = true,
+		.tail_slots = env->tail_slots,
+		.tails = arena_alloc((image->tail_cnt + 1) * sizeof(struct jit_tail)),
 		.fault_load = ptr_to_u64((const void *)fault_load),
 		.helper_lookup = ptr_to_u64((const void *)env->helper),
 		.helper_clobbers = env->helper_clobbers,
 	};
 	if (!c->subs || !c->values || !c->now.offsets || !c->now.entries || !c->now.epilogues ||
-	    !c->unit.offsets)
+	    !c->unit.offsets || !c->unit.tails)
 		return -ENOMEM;
+	if (image->tail_cnt) {
+		c->tails = arena_alloc(image->tail_cnt * sizeof(*c->tails));
+		if (!c->tails)
+			return -ENOMEM;
+	}
+	err = jit_scan_tail_calls(image, &c->unit.tail_calls);
+	if (err)
+		return err;
 	jit_scan_subs(image, c->subs);
 	return jit_scan_values(image, env, c->values);
 }
@@ -124,6 +138,12 @@ static int pass(struct compiler *c, u8 *bytes, u64 exec, u32 capacity)
 	struct codebuf buf;
 
 	codebuf_init(&buf, bytes, exec, capacity);
+	if (c->unit.tail_calls) {
+		int err = c->arch->jit.entry ? c->arch->jit.entry(&buf, &c->unit) : -EOPNOTSUPP;
+
+		if (err)
+			return err;
+	}
 	for (u32 number = 0; number < c->unit.sub_cnt; number++) {
 		int err = emit_sub(c, &buf, number);
 
@@ -144,6 +164,25 @@ static int converge(struct compiler *c, const struct text_block *block)
 			return result < 0 ? result : 0;
 	}
 	return -EOPNOTSUPP;
+}
+
+static void give_tails(struct compiler *c, const struct image_header *image, struct exec_code *code)
+{
+	const struct image_tail *from = image_tails(image);
+
+	for (u32 i = 0; i < image->tail_cnt; i++) {
+		const struct jit_tail *at = &c->unit.tails[i];
+
+		c->tails[i] = (struct exec_tail){.map_index = from[i].map_index,
+						 .key = from[i].key,
+						 .bypass = at->bypass,
+						 .target = at->target,
+						 .out = at->out};
+	}
+	code->tails = c->tails;
+	code->tail_cnt = image->tail_cnt;
+	code->tail_entry = ptr_to_u64(code->text) + c->subs[0].entry;
+	c->tails = NULL;
 }
 
 static int emit_code(struct compiler *c, u64 near, bool keep_offsets, struct exec_code *code)
@@ -186,6 +225,8 @@ int exec_compile(const struct image_header *image, const struct exec_env *env, u
 	err = compiler_init(&c, image, env);
 	if (!err)
 		err = emit_code(&c, near, keep_offsets, code);
+	if (!err)
+		give_tails(&c, image, code);
 	compiler_release(&c);
 	if (err) {
 		arena_free(code);
@@ -201,5 +242,6 @@ void exec_free(struct exec_code *code)
 		return;
 	text_free(code->block);
 	arena_free(code->insn_offsets);
+	arena_free(code->tails);
 	arena_free(code);
 }

@@ -80,10 +80,35 @@ static int resolve_constant(const struct bpf_insn *insn, const struct exec_env *
 	return -EOPNOTSUPP;
 }
 
+int jit_scan_tail_calls(const struct image_header *image, bool *ret_some)
+{
+	const struct bpf_insn *insns = image_insns(image);
+	u32 main_end = image->subprog_cnt > 1 ? image_subprogs(image)[1].start : image->insn_cnt;
+	bool some = false, in_subprog = false, callback = false;
+
+	for (u32 i = 0; i < image->insn_cnt; i++) {
+		if (insn_is_tail_call(&insns[i])) {
+			some = true;
+			in_subprog = in_subprog || i >= main_end;
+		}
+		if (insn_is_ld_imm64(&insns[i])) {
+			callback = callback || insns[i].src_reg == INSN_PSEUDO_FUNC;
+			i++;
+		}
+	}
+	if (in_subprog && callback)
+		return -EOPNOTSUPP;
+	*ret_some = some;
+	return 0;
+}
+
 int jit_scan_values(const struct image_header *image, const struct exec_env *env, u64 *values)
 {
 	const struct bpf_insn *insns = image_insns(image);
+	const struct image_tail *tails = image_tails(image);
 
+	for (u32 i = 0; i < image->tail_cnt; i++)
+		values[tails[i].insn] = 1 + i;
 	for (u32 i = 0; i < image->insn_cnt; i++) {
 		if (insn_is_ld_imm64(&insns[i])) {
 			int err = resolve_constant(&insns[i], env, &values[i]);
@@ -91,6 +116,9 @@ int jit_scan_values(const struct image_header *image, const struct exec_env *env
 			if (err)
 				return err;
 			i++;
+		} else if (insn_is_tail_call(&insns[i])) {
+			if (!env->tail_slots)
+				return -EOPNOTSUPP;
 		} else if (insn_is_call_helper(&insns[i])) {
 			exec_helper_fn helper = env->helper ? env->helper((u32)insns[i].imm) : NULL;
 

@@ -82,6 +82,18 @@ static bool subprogs_fit(const struct image_header *image)
 	return true;
 }
 
+static bool tails_fit(const struct image_header *image)
+{
+	const struct image_tail *tails = image_tails(image);
+
+	for (u32 i = 0; i < image->tail_cnt; i++) {
+		if (tails[i].insn >= image->insn_cnt || tails[i].map_index >= image->map_cnt ||
+		    (i && tails[i].insn <= tails[i - 1].insn))
+			return false;
+	}
+	return true;
+}
+
 int image_check(const struct image_header *image, size_t size)
 {
 	if (size < sizeof(*image) || image->magic != IMAGE_MAGIC)
@@ -90,14 +102,15 @@ int image_check(const struct image_header *image, size_t size)
 		return -EINVAL;
 	if (!image->insn_cnt || image->insn_cnt > INSN_MAX_COUNT ||
 	    image->map_cnt > IMAGE_MAX_MAPS || !image->subprog_cnt ||
-	    image->subprog_cnt > IMAGE_MAX_SUBPROGS)
+	    image->subprog_cnt > IMAGE_MAX_SUBPROGS || image->tail_cnt > IMAGE_MAX_TAILS)
 		return -EINVAL;
 	if (!range_fits(image, image->insns_off, image->insn_cnt, sizeof(struct bpf_insn)) ||
 	    !range_fits(image, image->subprogs_off, image->subprog_cnt,
 			sizeof(struct image_subprog)) ||
 	    !range_fits(image, image->maps_off, image->map_cnt, sizeof(struct image_map_ref)) ||
+	    !range_fits(image, image->tails_off, image->tail_cnt, sizeof(struct image_tail)) ||
 	    !range_fits(image, image->func_info_off, image->func_info_cnt, image->func_info_rec) ||
 	    !range_fits(image, image->line_info_off, image->line_info_cnt, image->line_info_rec))
 		return -EINVAL;
-	return subprogs_fit(image) && insns_fit(image) ? 0 : -EINVAL;
+	return subprogs_fit(image) && insns_fit(image) && tails_fit(image) ? 0 : -EINVAL;
 }

@@ -11,7 +11,8 @@
  *    with INSN_PSEUDO_MAP_VALUE the second half's imm is the offset into the value of key 0;
  *  - LD_IMM64 with src INSN_PSEUDO_FUNC: imm is the relative offset of a subprogram (as in a call);
  *  - calls: INSN_CALL_HELPER with imm = helper number, INSN_CALL_SUBPROG with imm = relative offset;
- *  - loads with INSN_MODE_PROBE_MEM[SX] may fault: a fault yields 0.
+ *  - loads with INSN_MODE_PROBE_MEM[SX] may fault: a fault yields 0;
+ *  - tail calls whose map and key are the same on every path are listed in the image's table of tail calls.
  */
 #ifndef INLAY_FORMAT_IMAGE_H
 #define INLAY_FORMAT_IMAGE_H
@@ -23,6 +24,7 @@
 #define IMAGE_MAGIC	   0x79616c6e69470001ull
 #define IMAGE_MAX_MAPS	   64
 #define IMAGE_MAX_SUBPROGS 256
+#define IMAGE_MAX_TAILS	   1024
 
 struct image_subprog {
 	u32 start;	 /* index of its first instruction */
@@ -32,6 +34,13 @@ struct image_subprog {
 struct image_map_ref {
 	u32 map_id; /* registry id */
 	u32 map_type;
+};
+
+/* A tail call whose target only the map's contents decide. In order of instructions. */
+struct image_tail {
+	u32 insn;
+	u32 map_index;
+	u32 key; /* inside the map */
 };
 
 struct image_header {
@@ -58,6 +67,7 @@ struct image_header {
 	char name[BPF_OBJ_NAME_LEN];
 	/* Offsets from the header, in bytes; 0 when absent. */
 	u32 insns_off, subprogs_off, maps_off, func_info_off, line_info_off;
+	u32 tails_off, tail_cnt;
 };
 
 #define IMAGE_FACT_FUNC_IP   (1u << 0) /* calls bpf_get_func_ip */
@@ -79,6 +89,11 @@ static inline const struct image_subprog *image_subprogs(const struct image_head
 static inline const struct image_map_ref *image_maps(const struct image_header *image)
 {
 	return (const struct image_map_ref *)((const char *)image + image->maps_off);
+}
+
+static inline const struct image_tail *image_tails(const struct image_header *image)
+{
+	return (const struct image_tail *)((const char *)image + image->tails_off);
 }
 
 /*

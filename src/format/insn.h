@@ -86,6 +86,11 @@ static inline bool insn_is_call_helper(const struct bpf_insn *insn)
 	return insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == INSN_CALL_HELPER;
 }
 
+static inline bool insn_is_tail_call(const struct bpf_insn *insn)
+{
+	return insn_is_call_helper(insn) && insn->imm == BPF_FUNC_tail_call;
+}
+
 static inline bool insn_is_call_subprog(const struct bpf_insn *insn)
 {
 	return insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == INSN_CALL_SUBPROG;

@@ -9,6 +9,7 @@ extern const struct map_ops array_ops;
 extern const struct map_ops hash_ops;
 extern const struct map_ops percpu_array_ops;
 extern const struct map_ops percpu_hash_ops;
+extern const struct map_ops prog_array_ops;
 extern const struct map_ops ringbuf_ops;
 extern const struct map_ops stack_trace_ops;
 

@@ -8,6 +8,7 @@
 #include "format/btf.h"
 #include "object/command.h"
 #include "object/object.h"
+#include "object/prog_array.h"
 
 int object_import_map(struct object *object, int fd, int event_fd)
 {
@@ -16,6 +17,7 @@ int object_import_map(struct object *object, int fd, int event_fd)
 
 void object_release_map(struct object *object)
 {
+	prog_array_gone(object);
 	map_close(object->map);
 	objects_put(object->map_btf);
 }
@@ -134,6 +136,7 @@ static long enter_map(const struct map_spec *spec, u32 id)
 		return error;
 	}
 	object->map_btf = keep_btf(spec);
+	prog_array_appeared(object);
 	fd = objects_client_fd(object);
 	objects_put(object);
 	return fd;
@@ -217,8 +220,9 @@ long map_lookup_command(struct command *command)
 	return error;
 }
 
-static int update_from_client(struct map *map, const union bpf_attr *attr)
+static int update_from_client(struct object *object, const union bpf_attr *attr)
 {
+	struct map *map = object->map;
 	void *key, *value;
 	int error = map_read_key(map, attr->key, &key);
 
@@ -226,7 +230,9 @@ static int update_from_client(struct map *map, const union bpf_attr *attr)
 		return error;
 	error = user_copy(attr->value, map_value_bytes(map), &value);
 	if (!error) {
-		error = map_copy_in(map, key, value, attr->flags);
+		error = map->spec.type == BPF_MAP_TYPE_PROG_ARRAY
+				? prog_array_update(object, key, value, attr->flags)
+				: map_copy_in(map, key, value, attr->flags);
 		free(value);
 	}
 	free(key);
@@ -241,7 +247,7 @@ long map_update_command(struct command *command)
 	if (error)
 		return error;
 	error = command->attr.flags & BPF_F_LOCK ? -EINVAL
-						 : update_from_client(object->map, &command->attr);
+						 : update_from_client(object, &command->attr);
 	objects_put(object);
 	return error;
 }
@@ -256,7 +262,9 @@ long map_delete_command(struct command *command)
 		return error;
 	error = map_read_key(object->map, command->attr.key, &key);
 	if (!error) {
-		error = map_delete_key(object->map, key);
+		error = object->map->spec.type == BPF_MAP_TYPE_PROG_ARRAY
+				? prog_array_delete(object, key)
+				: map_delete_key(object->map, key);
 		free(key);
 	}
 	objects_put(object);

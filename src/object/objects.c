@@ -13,6 +13,7 @@
 
 #include "base/sys.h"
 #include "maps/map.h"
+#include "object/prog_array.h"
 
 #define HIDDEN_FD_MIN 512
 #define CLIENT_FD_MAX 65536
@@ -214,6 +215,8 @@ void objects_closed(int fd)
 		object = NULL;
 	}
 	pthread_mutex_unlock(&mutex);
+	if (object && object->kind == OBJECT_MAP)
+		prog_array_abandoned(object);
 	objects_put(object);
 }
 
@@ -352,6 +355,8 @@ static int import(enum object_kind kind, u32 id, int fd, int event_fd, struct ob
 		objects_discard(object);
 		return error;
 	}
+	if (kind == OBJECT_MAP)
+		prog_array_appeared(object);
 	*ret_object = object;
 	return 0;
 }

@@ -16,12 +16,13 @@
 #ifndef INLAY_OBJECT_OBJECTS_H
 #define INLAY_OBJECT_OBJECTS_H
 
+#include "exec/exec.h"
 #include "format/image.h"
+#include "format/tail.h"
 #include "object/registry.h"
 
 struct map;
 struct btf;
-struct exec_code;
 
 /* First bytes of the memory of BTF and link objects; programs and maps have headers of their own. */
 #define OBJECT_MAGIC 0x79616c6e694f0001ull
@@ -47,8 +48,12 @@ struct object_program {
 	struct object **bound; /* by PROG_BIND_MAP and fd_array */
 	u32 bound_cnt;
 	struct object *btf;
-	struct exec_code *code; /* made at the first run */
-	u64 runs, run_time_ns;	/* of test runs in this process */
+	struct exec_code *code; /* made at the first run, or at load where it makes tail calls */
+	struct exec_env env;
+	struct tail_target target; /* what slots of prog arrays point to */
+	bool unsettled; /* was taken out of a slot, and no grace period has passed since */
+	struct object *next_tails; /* see prog_array.c */
+	u64 runs, run_time_ns;	   /* of test runs in this process */
 };
 
 struct object_link {
@@ -76,7 +81,9 @@ struct object {
 	union {
 		struct {
 			struct map *map;
-			struct object *map_btf; /* kept alive for info; may be NULL */
+			struct object *map_btf;	   /* kept alive for info; may be NULL */
+			struct object *next_array; /* prog arrays: see prog_array.c */
+			u64 generation; /* likewise: of the ids that the slots agree with */
 		};
 		struct object_program program;
 		struct object_btf btf;

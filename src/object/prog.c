@@ -11,9 +11,21 @@
 #include "maps/map.h"
 #include "object/command.h"
 #include "object/object.h"
+#include "object/prog_array.h"
+#include "sync/reader.h"
 
-/* Guards what a program gains after it was entered: code and bound maps. */
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+/* Importing a program may import prog arrays, whose programs are imported in turn: hence recursive. */
+static pthread_mutex_t mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+void prog_lock(void)
+{
+	pthread_mutex_lock(&mutex);
+}
+
+void prog_unlock(void)
+{
+	pthread_mutex_unlock(&mutex);
+}
 
 int prog_map_image(struct object *object, int fd)
 {
@@ -58,6 +70,12 @@ void object_release_program(struct object *object)
 {
 	struct object_program *program = &object->program;
 
+	prog_array_untrack(object);
+	/* Threads that a slot led into it may be inside. Where that cannot be told, its memory is kept. */
+	if (program->unsettled && sync_grace(-1)) {
+		program->code = NULL;
+		program->image = NULL;
+	}
 	for (u32 i = 0; i < program->map_cnt; i++)
 		objects_put(program->maps[i]);
 	for (u32 i = 0; i < program->bound_cnt; i++)
@@ -86,24 +104,41 @@ static void *map_value(void *opaque, u32 index, u32 offset)
 	return map && map->ops->value_addr ? map->ops->value_addr(map, offset) : NULL;
 }
 
-struct exec_env prog_env(struct object *object)
+/*
+ * Programs are compiled near each other, so that direct tail calls reach. anchor: where one of them is or was.
+ */
+static int compile(struct object_program *program)
 {
-	return (struct exec_env){
-		.helper = helper_address,
-		.map_handle = map_handle,
-		.map_value = map_value,
-		.opaque = object,
-	};
+	static u64 anchor;
+	int error = exec_compile(program->image, &program->env, anchor, true, &program->code);
+
+	if (!error)
+		anchor = ptr_to_u64(program->code->text);
+	return error;
 }
 
 struct exec_code *prog_code(struct object *object)
 {
 	struct object_program *program = &object->program;
-	struct exec_env env = prog_env(object);
 
 	pthread_mutex_lock(&mutex);
-	if (!program->code && exec_compile(program->image, &env, 0, true, &program->code))
-		program->code = NULL;
+	if (!program->env.helper) {
+		program->env = (struct exec_env){
+			.helper = helper_address,
+			.map_handle = map_handle,
+			.map_value = map_value,
+			.opaque = object,
+			.tail_slots = offsetof(struct map, type_view),
+		};
+		program->target.image = program->image;
+		program->target.env = &program->env;
+		if (compile(program))
+			program->code = NULL;
+		if (program->code) {
+			program->target.entry = program->code->tail_entry;
+			prog_array_track(object);
+		}
+	}
 	pthread_mutex_unlock(&mutex);
 	return program->code;
 }

@@ -19,6 +19,7 @@
 #include "object/map.h"
 #include "object/object.h"
 #include "object/prog.h"
+#include "object/prog_array.h"
 #include "object/prog_type.h"
 #include "object/tag.h"
 #include "verify/verify.h"
@@ -282,6 +283,8 @@ static u32 lay_out(const struct load *load, struct image_header *header)
 	at += header->insn_cnt * (u32)sizeof(struct bpf_insn);
 	header->subprogs_off = at;
 	at += header->subprog_cnt * (u32)sizeof(struct image_subprog);
+	header->tails_off = at;
+	at += header->tail_cnt * (u32)sizeof(struct image_tail);
 	header->maps_off = at;
 	at += header->map_cnt * (u32)sizeof(struct image_map_ref);
 	if (load->func_info) {
@@ -314,6 +317,7 @@ static void fill_header(const struct load *load, u32 id, struct image_header *he
 		.insn_cnt = attr->insn_cnt,
 		.subprog_cnt = load->result.subprog_cnt,
 		.map_cnt = load->result.map_cnt,
+		.tail_cnt = load->result.tail_cnt,
 		.ctx_words = load->result.ctx_words,
 		.facts = load->result.facts,
 		.load_time_ns = (u64)now.tv_sec * 1000000000u + (u64)now.tv_nsec,
@@ -323,6 +327,12 @@ static void fill_header(const struct load *load, u32 id, struct image_header *he
 		.xlated_orig_cnt = attr->insn_cnt,
 		.license_gpl = load->gpl,
 	};
+	/* What comes behind a tail call may want anything. */
+	if (header->facts & IMAGE_FACT_TAIL_CALL) {
+		header->facts |= IMAGE_FACT_FUNC_IP | IMAGE_FACT_COOKIE | IMAGE_FACT_PERCPU |
+				 IMAGE_FACT_STACK;
+		header->ctx_words = ~0u;
+	}
 	memcpy(header->tag, load->tag, sizeof(header->tag));
 	memcpy(header->name, load->name, sizeof(header->name));
 	header->total_size = lay_out(load, header);
@@ -333,11 +343,17 @@ static void fill_tables(const struct load *load, char *image)
 	const struct image_header *header = (const void *)image;
 	struct image_subprog *subprogs = (void *)(image + header->subprogs_off);
 	struct image_map_ref *maps = (void *)(image + header->maps_off);
+	struct image_tail *tails = (void *)(image + header->tails_off);
 
 	memcpy(image + header->insns_off, load->insns, header->insn_cnt * sizeof(struct bpf_insn));
 	for (u32 i = 0; i < header->subprog_cnt; i++) {
 		subprogs[i].start = load->result.subprogs[i].start;
 		subprogs[i].stack_depth = load->result.subprogs[i].stack_depth;
+	}
+	for (u32 i = 0; i < header->tail_cnt; i++) {
+		tails[i] = (struct image_tail){.insn = load->result.tails[i].insn,
+					       .map_index = load->result.tails[i].map_index,
+					       .key = load->result.tails[i].key};
 	}
 	for (u32 i = 0; i < header->map_cnt; i++) {
 		const struct object *map = map_with_id(load, load->result.map_ids[i]);
@@ -424,6 +440,8 @@ static long enter_program(struct load *load)
 	}
 	object->fd = fd;
 	error = fill_object(load, object, fd);
+	if (!error)
+		error = prog_array_check_user(object);
 	if (!error)
 		error = objects_enter(object, fd, load->name);
 	if (error) {

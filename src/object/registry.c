@@ -292,6 +292,22 @@ u32 registry_next(enum object_kind kind, u32 id)
 	return best;
 }
 
+bool registry_held_elsewhere(enum object_kind kind, u32 id)
+{
+	bool held = false;
+
+	if (lock_registry())
+		return false;
+	for (u32 i = 0; i < ROWS && !held; i++) {
+		struct registry_row *row = &state.file->rows[i];
+
+		held = row->id == id && row->kind == kind &&
+		       row->participant != participant_self() && row_is_alive(row);
+	}
+	unlock_registry();
+	return held;
+}
+
 static bool is_inode(int fd, u64 inode)
 {
 	struct stat info;

@@ -48,6 +48,8 @@ int registry_add(const struct registry_row *row);
 void registry_remove(int index);
 /* The smallest id above id that a living process holds; 0: none. */
 u32 registry_next(enum object_kind kind, u32 id);
+/* Does another living process hold this object? */
+bool registry_held_elsewhere(enum object_kind kind, u32 id);
 /*
  * Fetches the memory's descriptor of an object that another process holds (and its event descriptor or -1), by id, or by
  * eventfd-id where id is 0. -ENOENT when there is none; -EPERM when its holders may not be asked.

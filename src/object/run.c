@@ -9,6 +9,7 @@
 #include "arch/trampoline.h"
 #include "exec/fault.h"
 #include "object/prog.h"
+#include "object/prog_array.h"
 #include "sync/percpu.h"
 #include "sync/reader.h"
 
@@ -54,12 +55,9 @@ static u64 now_ns(void)
 
 static u64 run_once(struct object *program, const struct exec_code *code, void *ctx)
 {
-	struct exec_env env;
-
 	if (code)
 		return code->entry(ptr_to_u64(ctx), 0);
-	env = prog_env(program);
-	return exec_interpret(program->program.image, &env, ptr_to_u64(ctx), 0);
+	return exec_interpret(program->program.image, &program->program.env, ptr_to_u64(ctx), 0);
 }
 
 int run_program(struct object *program, void *ctx, u32 repeat, u32 *ret_value, u32 *ret_ns)
@@ -78,6 +76,8 @@ int run_program(struct object *program, void *ctx, u32 repeat, u32 *ret_value, u
 	if (!reader)
 		return -ENOMEM;
 	code = prog_code(program);
+	if (program->program.image->facts & IMAGE_FACT_TAIL_CALL)
+		prog_array_catch_up();
 	if (percpu && percpu_enter() < 0)
 		return -EBUSY;
 	reader_enter(reader);

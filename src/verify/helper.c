@@ -470,12 +470,38 @@ static void note_facts(struct verifier *env, u32 id)
 	}
 }
 
+/* A call that finds the same map and the same key on every path needs no lookup when it runs. */
+static void note_tail_call(struct verifier *env, const struct verify_map *map)
+{
+	struct insn_facts *facts = &env->facts[env->insn];
+	const struct scalar *key = &running_regs(env)[3].s;
+	bool constant = running_regs(env)[3].type == REG_SCALAR && scalar_is_const(key) &&
+			key->bits.value < map->max_entries;
+
+	if (facts->tail == TAIL_NONE && constant) {
+		facts->tail = TAIL_CONSTANT;
+		facts->map = map;
+		facts->tail_key = (u32)key->bits.value;
+	} else if (!constant || facts->map != map || facts->tail_key != key->bits.value) {
+		facts->tail = TAIL_VARIES;
+	}
+}
+
+static int tail_call(struct verifier *env, const struct call_info *call)
+{
+	int err = ref_check_none(env, "tail_call", true);
+
+	if (!err)
+		note_tail_call(env, call->map);
+	return err;
+}
+
 /* Rules of single helpers, after their arguments are known to be of the right types. */
 static int check_special(struct verifier *env, const struct call_info *call)
 {
 	switch (call->proto->id) {
 	case BPF_FUNC_tail_call:
-		return ref_check_none(env, "tail_call", true);
+		return tail_call(env, call);
 	case BPF_FUNC_get_local_storage:
 		if (!reg_is_null(&running_regs(env)[2]))
 			return verify_reject(env, WHY_HELPER_ARG, 2, -EINVAL,

@@ -147,7 +147,11 @@ static void helper(const struct verifier *env, struct facts *f, const struct bpf
 	f->live &= (u16)~CALLER_SAVED;
 	f->exact &= (u16)~CALLER_SAVED;
 	for (u32 i = 0; i < 5 && (!proto || proto->args[i] != ARG_NONE); i++)
-		read_reg(f, i + 1, !proto || proto->args[i] != ARG_ANYTHING);
+		read_reg(
+			f, i + 1,
+			!proto || proto->args[i] != ARG_ANYTHING ||
+				proto->id ==
+					BPF_FUNC_tail_call); /* whose key may be taken for constant */
 	/* A lookup's result depends on its key, which may be a constant in a slot; a callback may read what it likes. */
 	if (!proto || proto->id == BPF_FUNC_map_lookup_elem || proto->args[1] == ARG_PTR_TO_FUNC)
 		f->slots = ~0ull;

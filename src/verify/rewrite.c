@@ -183,6 +183,22 @@ static void neutralise(struct bpf_insn *insn)
 	*insn = (struct bpf_insn){.code = BPF_JMP | BPF_JA, .off = -1};
 }
 
+static int list_tail_call(struct verifier *env, u32 at)
+{
+	struct verify_result *result = env->result;
+	u32 map_index = 0;
+
+	if (result->tail_cnt == VERIFY_MAX_TAILS)
+		return -ENOSPC;
+	while (result->map_ids[map_index] != env->facts[at].map->id)
+		map_index++;
+	result->tails[result->tail_cnt].insn = at;
+	result->tails[result->tail_cnt].map_index = map_index;
+	result->tails[result->tail_cnt].key = env->facts[at].tail_key;
+	result->tail_cnt++;
+	return 0;
+}
+
 int rewrite_program(struct verifier *env)
 {
 	struct verify_result *result = env->result;
@@ -199,6 +215,11 @@ int rewrite_program(struct verifier *env)
 			rewrite_imm64(env, i);
 		} else if (env->facts[i].access_kind && insn_access_size(insn) == 4) {
 			rewrite_packet_load(insn, env->facts[i].access_kind);
+		} else if (env->facts[i].tail == TAIL_CONSTANT) {
+			int err = list_tail_call(env, i);
+
+			if (err)
+				return err;
 		}
 		i += wide;
 	}

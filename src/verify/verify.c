@@ -9,6 +9,7 @@
 #include "verify/call.h"
 #include "verify/cfg.h"
 #include "verify/ctx.h"
+#include "verify/func_info.h"
 #include "verify/log.h"
 #include "verify/precise.h"
 #include "verify/rewrite.h"
@@ -28,6 +29,9 @@ static int run_passes(struct verifier *env)
 	int err;
 
 	err = cfg_subprogs(env);
+	if (err)
+		return err;
+	err = func_info_check_ends(env);
 	if (err)
 		return err;
 	err = rewrite_resolve(env);

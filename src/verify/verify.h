@@ -71,6 +71,7 @@ struct verify_log {
 
 #define VERIFY_MAX_MAPS	    64
 #define VERIFY_MAX_SUBPROGS 256
+#define VERIFY_MAX_TAILS    1024
 
 struct verify_result {
 	u32 map_cnt;
@@ -81,6 +82,11 @@ struct verify_result {
 	struct {
 		u32 start, stack_depth;
 	} subprogs[VERIFY_MAX_SUBPROGS];
+	/* Tail calls with one map and one key on every path, in order of instructions (format/image.h). */
+	u32 tail_cnt;
+	struct {
+		u32 insn, map_index, key;
+	} tails[VERIFY_MAX_TAILS];
 	u32 ctx_words; /* see image_header */
 	u32 facts;     /* IMAGE_FACT_* */
 	u32 insn_processed, total_states, peak_states;

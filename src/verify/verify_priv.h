@@ -137,6 +137,13 @@ struct pending {
 	size_t log_length;
 };
 
+/* Of a tail call: map and key on the paths seen so far. */
+enum tail_kind {
+	TAIL_NONE,
+	TAIL_CONSTANT,
+	TAIL_VARIES,
+};
+
 struct insn_facts {
 	bool checked; /* well-formed */
 	bool seen;    /* some path came here */
@@ -150,6 +157,8 @@ struct insn_facts {
 	u16 exact;	 /* of those: whose numeric value safety can depend on */
 	u64 live_slots, exact_slots; /* the same for stack slots of the running frame */
 	u32 map_index;
+	u32 tail_key;
+	u8 tail;  /* enum tail_kind; of the map in map */
 	u32 line; /* index of line info + 1 */
 	const struct verify_map *map;
 	struct checkpoint *checkpoints;

@@ -88,9 +88,8 @@ int x86_64_jit_prologue(struct codebuf *buf, const struct jit_unit *unit, u32 su
 	return 0;
 }
 
-int x86_64_jit_epilogue(struct codebuf *buf, const struct jit_unit *unit, u32 subprog)
+void jit_unwind(struct codebuf *buf, const struct jit_sub *sub)
 {
-	const struct jit_sub *sub = &unit->subs[subprog];
 	s32 depth = 8 + (has_frame(sub) ? 8 + (s32)sub->stack_depth : 0);
 
 	for (u32 reg = first_saved; reg <= last_saved; reg++)
@@ -111,8 +110,29 @@ int x86_64_jit_epilogue(struct codebuf *buf, const struct jit_unit *unit, u32 su
 		codebuf_note(buf, FRAME_RESTORED, X86_RBP, 0);
 		codebuf_note(buf, FRAME_CFA, X86_RSP, 8);
 	}
+}
+
+int x86_64_jit_epilogue(struct codebuf *buf, const struct jit_unit *unit, u32 subprog)
+{
+	jit_unwind(buf, &unit->subs[subprog]);
 	asm_ret(buf);
 	return 0;
+}
+
+void jit_note_frame(struct codebuf *buf, const struct jit_sub *sub)
+{
+	s32 depth = 8;
+
+	if (has_frame(sub)) {
+		codebuf_note(buf, FRAME_SAVED, X86_RBP, -(depth += 8));
+		codebuf_note(buf, FRAME_CFA, X86_RBP, depth);
+		depth += (s32)sub->stack_depth;
+	}
+	for (u32 reg = first_saved; reg <= last_saved; reg++) {
+		if (saves(sub, reg))
+			codebuf_note(buf, FRAME_SAVED, jit_reg[reg], -(depth += 8));
+	}
+	note_depth(buf, sub, depth + padding(sub));
 }
 
 /* Returns 2, since the constant's upper half is in the next slot. */
@@ -190,6 +210,8 @@ static u32 insn_clobbers(const struct jit_unit *unit, const struct bpf_insn *ins
 
 	if (insn_class(insn) == BPF_LDX &&
 	    (mode == INSN_MODE_PROBE_MEM || mode == INSN_MODE_PROBE_MEMSX))
+		return X86_CALLER_SAVED;
+	if (insn_is_tail_call(insn))
 		return X86_CALLER_SAVED;
 	if (insn_is_call_helper(insn))
 		return unit->helper_clobbers ? unit->helper_clobbers((u32)insn->imm) | changed

@@ -3,7 +3,8 @@
  * What the files of the x86-64 selector share.
  *
  * BPF register -> machine register is the kernel's mapping, so that helper and subprogram calls move nothing:
- * arguments are where the C ABI wants them. r9 to r11 are scratch within one instruction; r12 is never touched.
+ * arguments are where the C ABI wants them. r9 to r11 are scratch within one instruction. r12 counts the tail calls of
+ * this run in programs that make some: all their frames share it, and none but the entry (jit_tail.c) saves it.
  */
 #ifndef INLAY_ARCH_X86_64_JIT_H
 #define INLAY_ARCH_X86_64_JIT_H
@@ -13,11 +14,18 @@
 #include "arch/jit_unit.h"
 #include "arch/x86_64/asm.h"
 
-#define JIT_TEMP  X86_R11
-#define JIT_TEMP2 X86_R10
-#define JIT_TEMP3 X86_R9
+#define JIT_TEMP       X86_R11
+#define JIT_TEMP2      X86_R10
+#define JIT_TEMP3      X86_R9
+
+#define JIT_TAIL_COUNT X86_R12
 
 extern const u8 jit_reg[BPF_REG_10 + 1];
+
+/* Undoes the prologue of sub: rsp is at the return address again. */
+void jit_unwind(struct codebuf *buf, const struct jit_sub *sub);
+/* Behind code that followed a jit_unwind: the frame is as in the body of sub again. */
+void jit_note_frame(struct codebuf *buf, const struct jit_sub *sub);
 
 /* Registers that the prologue of sub saves, as X86_BITs. */
 u32 jit_saved_regs(const struct jit_sub *sub);
@@ -32,5 +40,8 @@ int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 /* jit_call.c: saves and restores BPF's argument registers and R0 as far as sub uses them, but for except. */
 void jit_call_fault_load(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 int jit_call(struct codebuf *buf, const struct jit_unit *unit, u32 index);
+
+/* jit_tail.c */
+int jit_tail_call(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 
 #endif

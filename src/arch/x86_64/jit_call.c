@@ -92,6 +92,8 @@ int jit_call(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	}
 	switch (insn->src_reg) {
 	case INSN_CALL_HELPER:
+		if (insn_is_tail_call(insn))
+			return jit_tail_call(buf, unit, index);
 		call_address(buf, unit->values[index]);
 		return 0;
 	case INSN_CALL_SUBPROG:

@@ -5,6 +5,9 @@
 
 #include "arch/arch.h"
 
+/* jit_tail.c */
+int x86_64_jit_entry(struct codebuf *buf, const struct jit_unit *unit);
+
 /* jit.c */
 int x86_64_jit_prologue(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
 int x86_64_jit_insn(struct codebuf *buf, const struct jit_unit *unit, u32 index);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * PROG_ARRAY: the programs that tail calls go to.
+ *
+ * Shared memory holds program ids, and the map's owner: what the first program that used the map was, which every later
+ * one must be too. A process's own side of a slot is in its struct tail_slots (map->type_view).
+ *
+ * Whoever changes a slot holds the object layer's lock in its process; ids are written atomically, and generation counts
+ * changes, so that other processes notice.
+ */
+#ifndef INLAY_MAPS_PROG_ARRAY_H
+#define INLAY_MAPS_PROG_ARRAY_H
+
+#include "format/tail.h"
+#include "maps/map.h"
+
+/* What must agree between a map's programs. Words, so that the owner fits map_shared.type_state. */
+struct prog_array_owner {
+	u64 type; /* program type + 1; 0: no owner yet */
+	u64 compiled;
+	u64 attach_type;
+	u64 xdp_frags;
+};
+
+static inline struct tail_slots *prog_array_slots(const struct map *map)
+{
+	return map->type_view;
+}
+
+/* Changes whenever an id does. */
+u64 prog_array_generation(const struct map *map);
+/* The program id in a slot; 0: empty. index is inside the map. */
+u32 prog_array_id(const struct map *map, u32 index);
+/* Writes a slot's id (0: empties it) and returns the one before. */
+u32 prog_array_set_id(struct map *map, u32 index, u32 id);
+/* Is this what the map's programs are? The first to ask makes it so. */
+bool prog_array_compatible(struct map *map, const struct prog_array_owner *program);
+
+#endif
