@@ -55,12 +55,11 @@ static int map_file(int fd)
 	error = sys_fallocate(fd, 0, PARTICIPANT_FILE_OFFSET, sizeof(*file));
 	if (error)
 		return error;
-	mapped = sys_mmap(NULL, sizeof(*file), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			  PARTICIPANT_FILE_OFFSET);
+	/* In the place of the one before: runs at their end, and the table of slots, point into it. */
+	mapped = sys_mmap(file, sizeof(*file), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | (file ? MAP_FIXED : 0), fd, PARTICIPANT_FILE_OFFSET);
 	if (sys_is_error(mapped))
 		return -ENOMEM;
-	if (file)
-		sys_munmap(file, sizeof(*file));
 	__atomic_store_n(&file, mapped, __ATOMIC_RELEASE);
 	return 0;
 }

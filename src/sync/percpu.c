@@ -62,7 +62,9 @@ void percpu_set_table(u64 *slots, u32 count)
 
 void percpu_offer_table(u64 *slots, u32 count)
 {
-	if (__atomic_load_n(&table, __ATOMIC_ACQUIRE) == own_table)
+	const u64 *now = __atomic_load_n(&table, __ATOMIC_ACQUIRE);
+
+	if (now == own_table || now == slots)
 		percpu_set_table(slots, count);
 }
 

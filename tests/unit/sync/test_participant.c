@@ -334,6 +334,21 @@ static void a_hit_leaves_the_judgement_to_the_deputy(void)
 	CHECK_EQ(shared_lock_acquire(&shared->lock), SHARED_LOCK_TAKEN_OVER);
 }
 
+/* The last loader of a process left, and another one came. A run may have been under way all the time. */
+static void slots_outlive_the_membership(void)
+{
+	int slot = percpu_enter();
+
+	CHECK(slot >= 0);
+	participant_leave();
+	CHECK(participant_join(registry_again()) > 0);
+	percpu_leave();
+	slot = percpu_enter();
+	CHECK(slot >= 0);
+	CHECK_EQ(percpu_slot(), slot);
+	percpu_leave();
+}
+
 int main(void)
 {
 	reader_init();
@@ -350,6 +365,7 @@ int main(void)
 	RUN(threads_exclude_each_other);
 	RUN(runs_of_a_thread_share_its_slot);
 	RUN(a_killed_processs_slots_come_free);
+	RUN(slots_outlive_the_membership);
 	RUN(a_hit_leaves_the_judgement_to_the_deputy);
 	participant_leave();
 	return test_done();
