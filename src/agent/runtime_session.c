@@ -48,7 +48,8 @@ struct session_link {
 struct session {
 	int fd;
 	struct runtime_stopper stopper;
-	struct map *printk;
+	struct map *printk; /* NULL: its loader does not want what bpf_printk says */
+	struct session *next_printk;
 	struct session_map maps[MAX_MAPS];
 	struct session_prog programs[READER_SLOTS];
 	struct session_link links[MAX_LINKS];
@@ -62,6 +63,8 @@ static u64 slots_used;
 /* Sessions now open: the first one sets up what they share. */
 static u32 sessions_open;
 static bool fault_ready;
+/* Sessions with a printk ring, the latest first: that one hears what programs print. */
+static struct session *printk_sessions;
 
 static void reply(struct session *session, int error, u64 value, const char *text)
 {
@@ -157,13 +160,27 @@ static int open_map(struct session *session, struct map **ret_map)
 static void serve_printk(struct session *session)
 {
 	struct map *ring;
-	int error = open_map(session, &ring);
+	int error = session->printk ? -EBUSY : open_map(session, &ring);
 
 	if (!error) {
-		helpers_set_printk_ring(ring);
 		session->printk = ring;
+		session->next_printk = printk_sessions;
+		printk_sessions = session;
+		helpers_set_printk_ring(ring);
 	}
 	reply(session, error, 0, NULL);
+}
+
+/* Another loader, if there is one, hears them from now on. */
+static void stop_printk(const struct session *session)
+{
+	struct session **at = &printk_sessions;
+
+	while (*at && *at != session)
+		at = &(*at)->next_printk;
+	if (*at)
+		*at = session->next_printk;
+	helpers_set_printk_ring(printk_sessions ? printk_sessions->printk : NULL);
 }
 
 static void serve_map(struct session *session)
@@ -498,9 +515,8 @@ void session_close(struct session *session)
 	session->stopper.fd = -1;
 	/* Every site is restored before anybody is waited for long. */
 	hook_set_timeout(CLOSE_GRACE_MS);
-	if (session->printk) {
-		helpers_set_printk_ring(NULL);
-	}
+	if (session->printk)
+		stop_printk(session);
 	for (u32 i = 0; i < MAX_LINKS; i++) {
 		if (session->links[i].link)
 			detach(session, i);

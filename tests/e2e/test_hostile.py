@@ -80,9 +80,16 @@ def _attach(pid, *options):
     return lab.Attachment(pid, _counter(), "--json", *options)
 
 
+def _belongings(pid):
+    """Descriptors and signal handlers."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        signals = [line for line in file if line.startswith(("SigIgn", "SigCgt"))]
+    return sorted(os.listdir(f"/proc/{pid}/fd")), signals
+
+
 def _cycle(target, rounds, hits=True):
     """Attaches and detaches; the counts."""
-    counts = []
+    counts, before = [], _belongings(target.pid)
     for _ in range(rounds):
         attachment = _attach(target.pid)
         time.sleep(0.05)
@@ -90,6 +97,7 @@ def _cycle(target, rounds, hits=True):
         _alive(target)
     if hits:
         assert all(counts), counts
+    lab.wait_for(lambda: _belongings(target.pid) == before, f"descriptors and handlers as before: {before}", 3)
     return counts
 
 
@@ -208,6 +216,36 @@ def attach_while_another_attaches():
         _clean(target)
 
 
+def printk_goes_on_when_another_loader_ends():
+    obj = lab.compile_bpf(f"""
+SEC("uprobe/{EXE}:{FUNCTION}") int say(struct pt_regs *ctx)
+{{
+	if (PT_REGS_PARM1(ctx) == 0)
+		bpf_printk("spoken");
+	return 0;
+}}
+""")
+    target = _victim("many", 1)
+    first = lab.Attachment(target.pid, obj)
+    second = lab.Attachment(target.pid, obj)
+    assert second.finish()[0] == 0
+    os.set_blocking(first.process.stdout.fileno(), False)
+    while _read_some(first.process.stdout.fileno()):
+        pass
+    time.sleep(0.3)
+    assert b"spoken" in _read_some(first.process.stdout.fileno()), "nothing is heard any more"
+    os.set_blocking(first.process.stdout.fileno(), True)
+    assert first.finish()[0] == 0
+    _clean(target)
+
+
+def _read_some(fd):
+    try:
+        return os.read(fd, 1 << 20)
+    except BlockingIOError:
+        return b""
+
+
 def killed_at_any_moment():
     """The loader dies by SIGKILL while it attaches, at attachment, while it detaches."""
     target = _victim("many", 4)
@@ -287,5 +325,6 @@ SEC("uprobe/{EXE}:{FUNCTION}") int count(struct pt_regs *ctx)
 
 lab.run(every_signal_blocked, fork_without_pause, system_calls_are_not_interrupted, stopped_process,
         stopped_while_attached, many_threads, exec_or_exit_in_the_middle, two_loaders_in_both_orders,
-        two_loaders_one_killed, attach_while_another_attaches, killed_at_any_moment, program_installs_a_handler_later,
+        two_loaders_one_killed, attach_while_another_attaches,
+        printk_goes_on_when_another_loader_ends, killed_at_any_moment, program_installs_a_handler_later,
         exact_counts)

@@ -11,7 +11,7 @@
  *   exit MS      exits with status 7 after so many milliseconds
  *   exact N      on each SIGUSR1, N threads call victim_work 100,000 times each; prints "done"
  *   calls        threads wait in every kind of system call that a stop can interrupt
- *   faults       on SIGUSR1 installs a SIGSEGV handler, reads of victim_work's argument race with its unmapping
+ *   faults       on SIGUSR1 installs a SIGSEGV handler; then what victim_work's argument points to is unmapped
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -412,8 +412,6 @@ static void race_with_munmap(void)
 
 		if (sigwait(&usr1, &number))
 			die("sigwait");
-		if (sigaction(SIGSEGV, &action, NULL))
-			die("sigaction");
 		page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		page[0] = 1;
 		/* It is read long enough to be known. */
@@ -421,6 +419,9 @@ static void race_with_munmap(void)
 			victim_work((long)page, 0);
 			nap(10000);
 		}
+		if (sigaction(SIGSEGV, &action, NULL))
+			die("sigaction");
+		nap(600000);
 		munmap(page, 4096);
 		victim_work((long)page, 1);
 		fault();
