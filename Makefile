@@ -2,7 +2,7 @@
 BUILD ?= build
 SECONDS ?= 60
 
-.PHONY: all deps demo check torture bench asan tsan cross fuzz lint format install clean
+.PHONY: all deps demo check kernel-selftests torture bench asan tsan cross fuzz lint format install clean
 
 all: deps-build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >/dev/null
@@ -18,6 +18,10 @@ demo: all deps
 
 check: deps all
 	@tools/run-tests.py $(BUILD)
+
+# The kernel's own tail call tests, unmodified; fetches their source into the build folder.
+kernel-selftests: all
+	@tools/kernel-selftests.sh $(BUILD)/src/inlay $(BUILD)/kernel-selftests
 
 # Half an hour unless SECONDS=n says otherwise.
 torture: SECONDS = 1800

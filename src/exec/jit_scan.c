@@ -17,6 +17,8 @@ static bool reads_src(const struct bpf_insn *insn)
 	case BPF_LDX:
 	case BPF_STX:
 		return true;
+	case BPF_LD:
+		return insn_mode(insn) == BPF_IND;
 	}
 	return false;
 }
@@ -35,6 +37,8 @@ static void scan_insn(const struct bpf_insn *insn, struct jit_sub *sub)
 	sub->used |= (u16)(1u << insn->dst_reg);
 	if (reads_src(insn))
 		sub->used |= (u16)(1u << insn->src_reg);
+	if (insn_class(insn) == BPF_LD && insn_mode(insn) != BPF_IMM)
+		sub->used |= 1u << BPF_REG_6;
 	sub->calls = sub->calls || call || is_guarded(insn);
 }
 

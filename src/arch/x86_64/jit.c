@@ -165,7 +165,10 @@ int x86_64_jit_insn(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 		err = jit_alu(buf, insn);
 		break;
 	case BPF_LD:
-		return insn_is_ld_imm64(insn) ? load_constant(buf, unit, index) : -EOPNOTSUPP;
+		if (insn_is_ld_imm64(insn))
+			return load_constant(buf, unit, index);
+		err = jit_packet(buf, unit, index);
+		break;
 	case BPF_LDX:
 	case BPF_ST:
 	case BPF_STX:
@@ -198,6 +201,8 @@ static bool needs_scratch(const struct bpf_insn *insn)
 		return false;
 	case BPF_STX:
 		return insn_mode(insn) == BPF_ATOMIC;
+	case BPF_LD:
+		return insn_mode(insn) != BPF_IMM;
 	}
 	return false;
 }

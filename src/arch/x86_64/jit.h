@@ -36,6 +36,12 @@ int jit_divide(struct codebuf *buf, const struct bpf_insn *insn);
 int jit_memory(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 int jit_atomic(struct codebuf *buf, const struct bpf_insn *insn);
 int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index);
+int jit_packet(struct codebuf *buf, const struct jit_unit *unit, u32 index);
+
+/* Leaves the subprogram, with what R0 holds, on a condition. start: buf->size where the instruction's code began. */
+void jit_exit_if(struct codebuf *buf, const struct jit_unit *unit, u32 index, u32 start,
+		 enum x86_cond cond);
+void jit_swap_bytes(struct codebuf *buf, u8 reg, u32 bits);
 
 /* jit_call.c: saves and restores BPF's argument registers and R0 as far as sub uses them, but for except. */
 void jit_call_fault_load(struct codebuf *buf, const struct jit_unit *unit, u32 index);

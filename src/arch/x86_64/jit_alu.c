@@ -75,7 +75,7 @@ static void shift(struct codebuf *buf, const struct bpf_insn *insn, enum asm_shi
 	}
 }
 
-static void swap_bytes(struct codebuf *buf, u8 reg, u32 bits)
+void jit_swap_bytes(struct codebuf *buf, u8 reg, u32 bits)
 {
 	if (bits == 16) {
 		asm_reg(buf, 2, 0xc1, ASM_ROR, reg);
@@ -103,7 +103,7 @@ static int endian(struct codebuf *buf, const struct bpf_insn *insn)
 		if (insn->imm != 64)
 			asm_extend(buf, (u32)insn->imm / 8, 4, false, reg, reg);
 	} else {
-		swap_bytes(buf, reg, (u32)insn->imm);
+		jit_swap_bytes(buf, reg, (u32)insn->imm);
 	}
 	return 0;
 }

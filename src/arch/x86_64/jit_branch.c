@@ -100,6 +100,14 @@ static void compare(struct codebuf *buf, const struct bpf_insn *insn)
 	}
 }
 
+void jit_exit_if(struct codebuf *buf, const struct jit_unit *unit, u32 index, u32 start,
+		 enum x86_cond cond)
+{
+	struct branch branch = {.unit = unit, .index = index, .start = start};
+
+	jump_if(buf, &branch, cond, jit_unit_sub(unit, index)->epilogue);
+}
+
 int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	const struct bpf_insn *insn = &unit->insns[index];
