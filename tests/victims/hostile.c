@@ -6,7 +6,7 @@
  * usage: hostile MODE [NUMBER]
  *   blocked N    N threads that block every signal
  *   forks        forks and waits without a pause; the children call victim_work too
- *   many N       N threads, most of them asleep
+ *   many [N]     N threads (200), most of them asleep
  *   exec MS      becomes `hostile many 1` after so many milliseconds
  *   exit MS      exits with status 7 after so many milliseconds
  *   exact N      on each SIGUSR1, N threads call victim_work 100,000 times each; prints "done"
@@ -444,7 +444,7 @@ int main(int argc, char **argv)
 	} else if (!strcmp(mode, "forks")) {
 		fork_for_ever();
 	} else if (!strcmp(mode, "many")) {
-		for (long i = 1; i < number; i++)
+		for (long i = 1; i < (number ? number : 200); i++)
 			start(work_for_ever, (void *)(i % 10 ? 3600000000l : 1000l));
 		work_for_ever((void *)1000l);
 	} else if (!strcmp(mode, "exec")) {

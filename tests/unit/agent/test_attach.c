@@ -347,6 +347,35 @@ static void stops_while_threads_come_and_go(void)
 	lab_end(pid);
 }
 
+/* How long is printed and not judged: it depends on who else wants the processors. */
+static void many_threads_are_stopped_for_a_moment(void)
+{
+	pid_t pid = lab_start("hostile", "many");
+	struct lab_probe probe;
+	u64 total = 0, most = 0;
+	u64 stops = 0;
+
+	lab_protocol = POKE_STOP;
+	for (int i = 0; i < 10; i++) {
+		int error = lab_attach(pid, "victim_work", HOOK_ENTRY, &probe);
+
+		CHECK_EQ(error, 0);
+		if (error)
+			break;
+		CHECK(lab_hits_grow(&probe, 10));
+		stops += probe.target->stops;
+		total += probe.target->stop_total_ns;
+		most = MAX(most, probe.target->stop_max_ns);
+		CHECK_EQ(lab_detach(&probe), 0);
+		CHECK(lab_text_restored(pid, &probe));
+	}
+	lab_protocol = POKE_AUTO;
+	printf("# 200 threads: %llu stops, %llu us on average, %llu us at most\n",
+	       (unsigned long long)stops, stops ? (unsigned long long)(total / stops / 1000) : 0ull,
+	       (unsigned long long)(most / 1000));
+	lab_end(pid);
+}
+
 int main(void)
 {
 	RUN(entry_probe_counts_and_restores);
@@ -368,5 +397,6 @@ int main(void)
 	RUN(killed_target_is_noticed);
 	RUN(site_is_restored_by_the_agents_own_stop);
 	RUN(stops_while_threads_come_and_go);
+	RUN(many_threads_are_stopped_for_a_moment);
 	return test_done();
 }
