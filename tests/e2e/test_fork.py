@@ -144,6 +144,66 @@ def a_worker_is_attached_to():
     assert server.end() == [0]
 
 
+MAPS = """
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u64); } calls SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 64); __type(key, __u32); __type(value, __u64); } by_pid SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u64); } slots SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } ring SEC(".maps");
+SEC("uprobe//proc/self/exe:work") int count(struct pt_regs *ctx)
+{
+	__u32 zero = 0, pid = bpf_get_current_pid_tgid() >> 32;
+	__u64 one = 1, *value = bpf_map_lookup_elem(&calls, &zero);
+
+	if (value)
+		__sync_fetch_and_add(value, 1);
+	value = bpf_map_lookup_elem(&by_pid, &pid);
+	if (value)
+		__sync_fetch_and_add(value, 1);
+	else
+		bpf_map_update_elem(&by_pid, &pid, &one, BPF_ANY);
+	value = bpf_map_lookup_elem(&slots, &zero);
+	if (value)
+		*value += 1;
+	bpf_ringbuf_output(&ring, &pid, sizeof(pid), 0);
+	return 0;
+}
+"""
+
+
+def maps_are_used_by_a_child():
+    """A child is no participant: what needs a lock is missed there, and nobody waits for it."""
+    server = Server()
+    attachment = lab.Attachment(server.pid, lab.compile_bpf(MAPS), "--json")
+    for _ in range(10):
+        server.ask("s")
+    workers = [server.fork() for _ in range(2)]
+    time.sleep(0.5)
+    for _ in range(10):
+        assert server.ask("s") == "7 8 9"
+    status, out, err = attachment.finish()
+    assert status == 0, err
+    by_pid = {row["key"]: row["value"] for row in json.loads(out)["maps"]["by_pid"]}
+    assert by_pid.get(server.pid) == 22, by_pid
+    assert set(by_pid) <= {server.pid, *workers}, by_pid
+    cycle(server.pid, lab.count_program(EXE, "work"), 5)
+    assert server.end() == [0, 0]
+
+
+def a_target_executes_itself_anew():
+    """The probes end with the old program; the new one can be attached to."""
+    server = Server()
+    for _ in range(3):
+        attachment = lab.Attachment(server.pid, both_sides("run_commands", "work"), "--json")
+        assert server.ask("s") == "7 8 9"
+        assert server.ask("x") == "new"
+        assert lab.text_differences(server.pid) == []
+        status, out, err = attachment.finish()
+        assert status in (0, 1), (status, err)
+        assert calls(out) == [2, 2], (out, err)
+        assert lab.text_differences(server.pid) == []
+    assert server.end() == []
+
+
 class Saver(threading.Thread):
     """BGSAVE in a loop; each must succeed."""
 
@@ -190,4 +250,5 @@ def redis_saves_in_the_background():
 
 
 lab.run(workers_forked_before_during_and_after, workers_forked_while_attaching, commands_run_inside_a_probed_function,
-        a_worker_is_attached_to, redis_saves_in_the_background)
+        a_worker_is_attached_to, maps_are_used_by_a_child, a_target_executes_itself_anew,
+        redis_saves_in_the_background)

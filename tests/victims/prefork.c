@@ -4,6 +4,7 @@
  *
  *   f  forks a worker, in the middle of fork_worker(): its process id
  *   s  runs a command by system(), one by posix_spawn and one by vfork, in run_commands(): "7 8 9", their exit codes
+ *   x  executes itself anew: "new", from the new program
  *   q  ends the workers: "ended" and one exit code each, in the order they were forked; then the end
  *
  * A worker calls work() and thinks about each result, until SIGTERM: exit code 0, or 1 when one was wrong.
@@ -90,16 +91,22 @@ static void fork_one(void)
 	printf("%d\n", pid);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	char *const again[] = {argv[0], "new", NULL};
 	int codes[3], command;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	setvbuf(stdin, NULL, _IONBF, 0);
+	if (argc > 1)
+		puts(argv[1]);
 	while ((command = getchar()) != EOF && command != 'q') {
 		if (command == 'f' && count < WORKERS)
 			fork_one();
 		if (command == 's' && run_commands(codes) == 3)
 			printf("%d %d %d\n", codes[0], codes[1], codes[2]);
+		if (command == 'x')
+			execv("/proc/self/exe", again);
 		work(1, 2);
 	}
 	for (int i = 0; i < count; i++)
