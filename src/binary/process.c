@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +17,21 @@
 
 #define MAX_IFUNC_SLOTS 8
 
+/* A file's analysis, shared by the processes that map it. */
+struct analysis {
+	struct analysis *next;
+	struct stat file;
+	struct binary *binary;
+	u32 users;
+};
+
 struct opened {
 	u64 device, inode;
-	struct binary *binary;
+	struct analysis *analysis;
 };
+
+static pthread_mutex_t analyses_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct analysis *analyses;
 
 struct process {
 	pid_t pid;
@@ -30,6 +42,69 @@ struct process {
 	struct opened *opened;
 	size_t opened_count;
 };
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static int make_analysis(int fd, const char *name, const struct stat *file,
+			 struct analysis **ret_analysis)
+{
+	struct analysis *analysis = calloc(1, sizeof(*analysis));
+	int err;
+
+	if (!analysis)
+		return -ENOMEM;
+	err = binary_open(fd, name, &analysis->binary);
+	if (err) {
+		free(analysis);
+		return err;
+	}
+	analysis->file = *file;
+	analysis->next = analyses;
+	analyses = analysis;
+	*ret_analysis = analysis;
+	return 0;
+}
+
+static int get_analysis(int fd, const char *name, struct analysis **ret_analysis)
+{
+	struct analysis *analysis;
+	struct stat file;
+	int err = 0;
+
+	if (fstat(fd, &file))
+		return -errno;
+	pthread_mutex_lock(&analyses_lock);
+	analysis = analyses;
+	while (analysis && !is_same_file(&analysis->file, &file))
+		analysis = analysis->next;
+	if (!analysis)
+		err = make_analysis(fd, name, &file, &analysis);
+	if (analysis) {
+		analysis->users++;
+		*ret_analysis = analysis;
+	}
+	pthread_mutex_unlock(&analyses_lock);
+	return err;
+}
+
+static void put_analysis(struct analysis *analysis)
+{
+	struct analysis **at = &analyses;
+
+	pthread_mutex_lock(&analyses_lock);
+	if (!--analysis->users) {
+		while (*at != analysis)
+			at = &(*at)->next;
+		*at = analysis->next;
+		binary_close(analysis->binary);
+		free(analysis);
+	}
+	pthread_mutex_unlock(&analyses_lock);
+}
 
 const char *process_problem(void)
 {
@@ -165,7 +240,7 @@ void process_close(struct process *process)
 	if (!process)
 		return;
 	for (size_t i = 0; i < process->opened_count; i++)
-		binary_close(process->opened[i].binary);
+		put_analysis(process->opened[i].analysis);
 	free(process->opened);
 	free(process->rows);
 	modules_free(process->modules, process->count);
@@ -272,14 +347,14 @@ int process_open_module(const struct process *process, const struct process_modu
 int process_binary(struct process *process, const struct process_module *module,
 		   struct binary **ret_binary)
 {
+	struct analysis *analysis = NULL;
 	struct opened *opened;
-	struct binary *binary;
 	int fd, err;
 
 	for (size_t i = 0; i < process->opened_count; i++) {
 		opened = &process->opened[i];
 		if (opened->device == module->device && opened->inode == module->inode) {
-			*ret_binary = opened->binary;
+			*ret_binary = opened->analysis->binary;
 			return 0;
 		}
 	}
@@ -290,12 +365,12 @@ int process_binary(struct process *process, const struct process_module *module,
 	fd = process_open_module(process, module);
 	if (fd < 0)
 		return fd;
-	err = binary_open(fd, module->path, &binary);
+	err = get_analysis(fd, module->path, &analysis);
 	close(fd);
-	if (err)
+	if (!analysis)
 		return err;
-	opened[process->opened_count++] = (struct opened){module->device, module->inode, binary};
-	*ret_binary = binary;
+	opened[process->opened_count++] = (struct opened){module->device, module->inode, analysis};
+	*ret_binary = analysis->binary;
 	return 0;
 }
 

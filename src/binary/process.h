@@ -77,7 +77,10 @@ const struct process_module *process_module_at(const struct process *process, u6
  * became of its path. Returns a descriptor or -errno.
  */
 int process_open_module(const struct process *process, const struct process_module *module);
-/* The module's file, opened once and kept by the process. 0 or -errno as binary_open. */
+/*
+ * The module's file, opened once and kept by the process. Processes that map the same file share it, so one thread at a time
+ * uses them. 0 or -errno as binary_open.
+ */
 int process_binary(struct process *process, const struct process_module *module,
 		   struct binary **ret_binary);
 
