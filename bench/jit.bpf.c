@@ -14,8 +14,9 @@ typedef unsigned long long u64;
 	int jit_native_##name(void *ctx);                                                          \
 	int jit_native_##name(void *ctx)
 #else
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
 typedef __u8 u8;
 typedef __u16 u16;
 typedef __u32 u32;
