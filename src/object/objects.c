@@ -461,7 +461,10 @@ int objects_get_id(enum object_kind kind, u32 id, struct object **ret_object)
 		return 0;
 	}
 	error = registry_fetch(kind, id, 0, &fd, &event_fd);
-	return error ? error : import(kind, id, fd, event_fd, ret_object);
+	if (!error)
+		error = import(kind, id, fd, event_fd, ret_object);
+	/* Of another version of inlay, or cut off by its holder's death: clients go on to the next id at this error only. */
+	return error == -EINVAL ? -ENOENT : error;
 }
 
 int objects_make_memory(const char *name, const struct object_header *header, const void *body)
