@@ -232,18 +232,49 @@ static bool returns_twice(const struct binary_function *function)
 	return false;
 }
 
+static enum hook_side side_of(const struct link_request *request)
+{
+	switch (request->kind) {
+	case LINK_FEXIT:
+		return HOOK_EXIT;
+	case LINK_MODIFY:
+		return HOOK_MODIFY;
+	case LINK_FENTRY:
+	case LINK_REGS:
+		break;
+	}
+	return request->at_return ? HOOK_RETURN : HOOK_ENTRY;
+}
+
+/* Links of functions by name, as BTF has them: where that is. */
+static int find_offset(struct process *process, const struct process_module *module,
+		       struct binary *binary, const char *name, const struct problem *problem,
+		       u64 *ret_offset)
+{
+	u64 address;
+	int error = process_find_function(process, module, name, &address);
+
+	if (!error)
+		error = binary_address_to_offset(binary, address - module->bias, ret_offset);
+	return error ? problem_set(problem, error, "%s", process_problem()) : 0;
+}
+
 static int plan_site(struct process *process, const struct process_module *module,
 		     struct binary *binary, const struct link_request *request, u32 index,
 		     const struct problem *problem, struct site_spec *spec)
 {
 	const struct binary_function *function = NULL;
 	const char *reason = "";
-	int error =
-		find_function(process, module, binary, request->offsets[index], problem, &function);
+	u64 offset = request->offsets ? request->offsets[index] : 0;
+	int error = 0;
 
+	if (request->function)
+		error = find_offset(process, module, binary, request->function, problem, &offset);
+	if (!error)
+		error = find_function(process, module, binary, offset, problem, &function);
 	if (error)
 		return error;
-	if (request->at_return && returns_twice(function))
+	if (side_of(request) != HOOK_ENTRY && returns_twice(function))
 		return problem_set(problem, -EOPNOTSUPP,
 				   "%s in %s returns twice: only its entry can be probed",
 				   function->name, module->path);
@@ -305,7 +336,8 @@ static int explain_attach(const struct target *target, int error, const struct p
 	case -ESRCH:
 		return problem_set(problem, error, "process %d exited", target->pid);
 	case -EBUSY:
-		cause = "its first bytes are not those of the file: somebody else has patched it";
+		cause = "its first bytes are not those of the file (somebody else has patched it), or a program "
+			"with other types is attached to it";
 		break;
 	case -ERANGE:
 		cause = "there is no free address space for code within reach of it";
@@ -329,11 +361,13 @@ static int send_sites(struct target *target, const struct link_request *request,
 		      u32 *ret_handle)
 {
 	struct wire_attach attach = {.program = program,
-				     .side = request->at_return ? HOOK_RETURN : HOOK_ENTRY,
+				     .side = side_of(request),
 				     .count = request->count};
 	struct wire_reply reply = {0};
 	int error = 0;
 
+	if (request->signature)
+		attach.signature = *request->signature;
 	for (u32 sent = 0; !error && sent < request->count;) {
 		u32 chunk = MIN(request->count - sent, (u32)WIRE_SITES_PER_PACKET);
 

@@ -349,6 +349,7 @@ static int attach(struct session *session, u32 *ret_link, u32 *ret_failed)
 	link = &session->links[i];
 	for (u32 s = 0; s < session->site_count; s++) {
 		session->sites[s].side = (enum hook_side)request->side;
+		session->sites[s].signature = request->signature;
 		session->sites[s].program = (struct hook_program){
 			.entry = (u64)(uintptr_t)program->code->entry,
 			.slot = program->slot,

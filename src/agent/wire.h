@@ -96,7 +96,7 @@ struct wire_attach {
 	u32 program; /* handle of WIRE_PROG */
 	u32 side;    /* enum hook_side */
 	u32 count;   /* sites sent before */
-	u32 pad;
+	struct signature signature; /* of all of them; or not known */
 };
 
 /* A module, with the descriptor of its unwind table: programs walk stacks. */

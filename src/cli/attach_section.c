@@ -13,18 +13,30 @@
 struct kind {
 	const char *name;
 	bool at_return, many;
+	enum attach_kind kind;
+	u32 attach_type; /* typed ones */
 };
 
 static const struct kind kinds[] = {
-	{"uprobe", false, false},	 {"uretprobe", true, false},
-	{"uprobe.s", false, false},	 {"uretprobe.s", true, false},
-	{"uprobe.multi", false, true},	 {"uretprobe.multi", true, true},
-	{"uprobe.multi.s", false, true}, {"uretprobe.multi.s", true, true},
+	{.name = "uprobe"},
+	{.name = "uretprobe", .at_return = true},
+	{.name = "uprobe.s"},
+	{.name = "uretprobe.s", .at_return = true},
+	{.name = "uprobe.multi", .many = true},
+	{.name = "uretprobe.multi", .at_return = true, .many = true},
+	{.name = "uprobe.multi.s", .many = true},
+	{.name = "uretprobe.multi.s", .at_return = true, .many = true},
+	{.name = "fentry", .kind = ATTACH_FENTRY, .attach_type = BPF_TRACE_FENTRY},
+	{.name = "fexit", .kind = ATTACH_FEXIT, .attach_type = BPF_TRACE_FEXIT},
+	{.name = "fmod_ret", .kind = ATTACH_FMOD_RET, .attach_type = BPF_MODIFY_RETURN},
+	{.name = "fentry.s", .kind = ATTACH_FENTRY, .attach_type = BPF_TRACE_FENTRY},
+	{.name = "fexit.s", .kind = ATTACH_FEXIT, .attach_type = BPF_TRACE_FEXIT},
+	{.name = "fmod_ret.s", .kind = ATTACH_FMOD_RET, .attach_type = BPF_MODIFY_RETURN},
 };
 
 /* Sections that are meant for processes and that a later version will serve. */
-static const char *const planned[] = {"fentry",	 "fexit", "fmod_ret",	"freplace",  "usdt",
-				      "profile", "tick",  "perf_event", "struct_ops"};
+static const char *const planned[] = {"freplace", "usdt",	"profile",
+				      "tick",	  "perf_event", "struct_ops"};
 
 static int __attribute__((format(printf, 3, 4)))
 refuse(char *problem, size_t size, const char *format, ...)
@@ -113,6 +125,7 @@ int attach_section_parse(const char *text, struct attach_section *section, char 
 			      text, kind->name);
 	binary++;
 	*section = (struct attach_section){
+		.kind = kind->kind,
 		.at_return = kind->at_return,
 		.many = kind->many,
 		.binary = strndup(binary, (size_t)(colon - binary)),
@@ -122,7 +135,7 @@ int attach_section_parse(const char *text, struct attach_section *section, char 
 		attach_section_free(section);
 		return refuse(problem, problem_size, "out of memory");
 	}
-	err = kind->many ? 0 : parse_offset(section, text, problem, problem_size);
+	err = kind->many || kind->kind ? 0 : parse_offset(section, text, problem, problem_size);
 	if (err)
 		attach_section_free(section);
 	return err;
@@ -146,11 +159,13 @@ int attach_section_register(void)
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		char section[32];
+		enum bpf_prog_type type =
+			kinds[i].kind ? BPF_PROG_TYPE_TRACING : BPF_PROG_TYPE_KPROBE;
+		u32 attach_type = kinds[i].kind ? kinds[i].attach_type : ABI_TRACE_UPROBE_MULTI;
 		int id;
 
 		snprintf(section, sizeof(section), "%s+", kinds[i].name);
-		id = libbpf_register_prog_handler(section, BPF_PROG_TYPE_KPROBE,
-						  (enum bpf_attach_type)ABI_TRACE_UPROBE_MULTI,
+		id = libbpf_register_prog_handler(section, type, (enum bpf_attach_type)attach_type,
 						  &options);
 		if (id < 0)
 			return id;

@@ -5,7 +5,16 @@
 
 #include "base/types.h"
 
+/* Programs that are shown registers, or the arguments of one function by its type. */
+enum attach_kind {
+	ATTACH_REGS,
+	ATTACH_FENTRY,
+	ATTACH_FEXIT,
+	ATTACH_FMOD_RET,
+};
+
 struct attach_section {
+	enum attach_kind kind;
 	bool at_return;
 	bool many;	/* uprobe.multi: function may be a glob */
 	char *binary;	/* "", a path, or a short name; owned */
@@ -15,8 +24,8 @@ struct attach_section {
 };
 
 /*
- * Parses "uprobe/BINARY:FUNCTION[+OFFSET]", "uretprobe/...", "uprobe.multi/BINARY:GLOB", "uretprobe.multi/..." and their
- * sleepable ".s" forms. 0, or -EINVAL with one sentence in problem (a section that attach does not serve, a bare one, ...).
+ * Parses "uprobe/BINARY:FUNCTION[+OFFSET]", "uretprobe/...", "uprobe.multi/BINARY:GLOB", "uretprobe.multi/...",
+ * "fentry/BINARY:FUNCTION", "fexit/...", "fmod_ret/..." and their sleepable ".s" forms. 0, or -EINVAL with one sentence in problem (a section that attach does not serve, a bare one, ...).
  */
 int attach_section_parse(const char *text, struct attach_section *section, char *problem,
 			 size_t problem_size);

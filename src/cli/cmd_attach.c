@@ -20,6 +20,7 @@
 #include "cli/attach_object.h"
 #include "cli/attach_report.h"
 #include "cli/attach_resolve.h"
+#include "cli/attach_types.h"
 #include "cli/attach_wait.h"
 #include "cli/cli.h"
 #include "cli/words.h"
@@ -37,7 +38,7 @@ struct options {
 
 /* A program, where it goes, and the link that holds it there. */
 struct attached {
-	const struct bpf_program *program;
+	struct bpf_program *program;
 	struct attach_section section;
 	struct attach_places places;
 	int link_fd;
@@ -51,6 +52,7 @@ struct attach {
 	int pidfd;
 	struct process *process;
 	struct bpf_object *object;
+	struct attach_types types;
 	struct printk *printk;
 	struct attached *rows;
 	u32 count;
@@ -71,6 +73,9 @@ static const char help[] =
 	"  uprobe/BINARY:FUNCTION           at the function's entry; context struct pt_regs\n"
 	"  uretprobe/BINARY:FUNCTION        at its return\n"
 	"  uprobe.multi/BINARY:GLOB         at the entry of every function that matches; uretprobe.multi likewise\n"
+	"  fentry/BINARY:FUNCTION           at its entry; context the arguments, by their types (DWARF or BTF)\n"
+	"  fexit/BINARY:FUNCTION            when it has returned: arguments and result\n"
+	"  fmod_ret/BINARY:FUNCTION         at its entry; a result that is not 0 becomes the function's, which is not called\n"
 	"BINARY is a path as the process sees it, a short name (libc), or nothing or /proc/self/exe: its executable.\n"
 	"\n"
 	"examples:\n"
@@ -207,6 +212,7 @@ static int open_target(struct attach *attach)
 	err = process_open(attach->pid, &attach->process);
 	if (err)
 		return cli_fail("process %d: %s", attach->pid, process_problem());
+	agent_set_default_pid(attach->pid);
 	return CLI_OK;
 }
 
@@ -228,6 +234,34 @@ static int resolve_all(struct attach *attach)
 	return CLI_OK;
 }
 
+/* Tells libbpf what each typed program is for. */
+static int set_targets(struct attach *attach)
+{
+	char problem[512];
+
+	for (u32 i = 0; i < attach->count; i++) {
+		struct attached *row = &attach->rows[i];
+
+		if (!row->section.kind)
+			continue;
+		if (attach_types_set(&attach->types, attach->process, row->program, &row->section,
+				     &row->places, problem, sizeof(problem)))
+			return cli_fail("%s: program '%s': %s", attach->options.path,
+					bpf_program__name(row->program), problem);
+	}
+	return CLI_OK;
+}
+
+/* Where to is in the program since it was loaded. */
+static int create_typed(const struct attached *row)
+{
+	union bpf_attr attr = {0};
+
+	attr.link_create.prog_fd = (u32)bpf_program__fd(row->program);
+	attr.link_create.attach_type = bpf_program__expected_attach_type(row->program);
+	return (int)syscall(__NR_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+}
+
 static int create_link(const struct attach *attach, struct attached *row)
 {
 	struct abi_link_create_uprobe_multi attr = {
@@ -240,7 +274,9 @@ static int create_link(const struct attach *attach, struct attached *row)
 		.pid = (u32)attach->pid,
 	};
 
-	row->link_fd = (int)syscall(__NR_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	row->link_fd = row->section.kind
+			       ? create_typed(row)
+			       : (int)syscall(__NR_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
 	if (row->link_fd >= 0)
 		return CLI_OK;
 	return cli_fail("program '%s' cannot be attached to process %d: %s",
@@ -366,11 +402,14 @@ static int run_steps(struct attach *attach)
 	if (!status)
 		status = resolve_all(attach);
 	if (!status)
+		status = set_targets(attach);
+	if (!status)
 		status = attach_object_load(attach->options.path, attach->object);
 	if (!status)
 		status = open_printk(attach);
 	if (!status)
 		status = attach_all(attach);
+	attach_types_free(&attach->types);
 	if (!status && attach->is_child)
 		spawn_resume(attach->pid);
 	return status ? status : watch(attach);

@@ -106,3 +106,29 @@ HELPER_1(get_attach_cookie, ctx)
 {
 	return hit_of(ctx)->cookie;
 }
+
+/* Of a typed context; others have no arguments that are known. */
+HELPER_3(get_func_arg, ctx, index, value)
+{
+	const struct hit *hit = hit_of(ctx);
+
+	if ((u32)index >= (u32)hit->arguments)
+		return helper_result(-EINVAL);
+	*(u64 *)ptr_from_u64(value) = hit->regs[(u32)index];
+	return 0;
+}
+
+HELPER_2(get_func_ret, ctx, value)
+{
+	const struct hit *hit = hit_of(ctx);
+
+	if (!(hit->arguments & HIT_HAS_RESULT))
+		return helper_result(-EOPNOTSUPP);
+	*(u64 *)ptr_from_u64(value) = hit->regs[(u32)hit->arguments];
+	return 0;
+}
+
+HELPER_1(get_func_arg_cnt, ctx)
+{
+	return (u32)hit_of(ctx)->arguments;
+}

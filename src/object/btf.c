@@ -3,11 +3,13 @@
 #include "format/btf.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/sys.h"
 #include "object/command.h"
 #include "object/log.h"
+#include "object/object.h"
 
 #define MAX_BYTES      (16u << 20)
 #define LOG_BYTES      4096
@@ -35,10 +37,12 @@ int object_import_btf(struct object *object, int fd)
 void object_release_btf(struct object *object)
 {
 	btf_release(object->btf.types);
+	free(object->btf.target);
 	munmap((void *)(uintptr_t)object->btf.header, object->btf.size);
 }
 
-static long enter_btf(const void *data, u32 size)
+/* target: taken over when it succeeds; or NULL. */
+static long enter_btf(const void *data, u32 size, char *target)
 {
 	struct object_header header = {.magic = OBJECT_MAGIC, .kind = OBJECT_BTF, .size = size};
 	struct object *object;
@@ -68,8 +72,24 @@ static long enter_btf(const void *data, u32 size)
 		objects_discard(object);
 		return error;
 	}
+	object->btf.target = target;
 	fd = objects_client_fd(object);
 	objects_put(object);
+	return fd;
+}
+
+long object_btf_of_target(const void *data, u32 size, const char *path)
+{
+	char *target = strdup(path);
+	long fd;
+
+	if (!target)
+		return -ENOMEM;
+	fd = size > MAX_BYTES ? -E2BIG : registry_open();
+	if (!fd)
+		fd = enter_btf(data, size, target);
+	if (fd < 0)
+		free(target);
 	return fd;
 }
 
@@ -109,7 +129,7 @@ long btf_load_command(struct command *command)
 	if (COMMAND_RESULT(command, btf_load.log_true_size, true_size))
 		result = -EFAULT;
 	if (!result)
-		result = enter_btf(data, attr->btf_size);
+		result = enter_btf(data, attr->btf_size, NULL);
 	free(data);
 	return result;
 }

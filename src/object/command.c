@@ -77,7 +77,7 @@ static const struct row {
 	[BPF_MAP_GET_FD_BY_ID] = {map_by_id_command, END(open_flags)},
 	[BPF_OBJ_GET_INFO_BY_FD] = {info_command, END(info.info)},
 	[BPF_PROG_QUERY] = {answer_invalid, ATTR_SIZE},
-	[BPF_RAW_TRACEPOINT_OPEN] = {answer_unsupported, ATTR_SIZE},
+	[BPF_RAW_TRACEPOINT_OPEN] = {raw_tracepoint_command, 24},
 	[BPF_BTF_LOAD] = {btf_load_command, TAIL(attr_btf_load_tail, token_fd)},
 	[BPF_BTF_GET_FD_BY_ID] = {btf_by_id_command, 16},
 	[BPF_TASK_FD_QUERY] = {answer_unsupported, ATTR_SIZE},

@@ -74,6 +74,7 @@ long prog_load_command(struct command *command);
 long prog_test_run_command(struct command *command);
 long prog_bind_map_command(struct command *command);
 long btf_load_command(struct command *command);
+long raw_tracepoint_command(struct command *command);
 long link_create_command(struct command *command);
 long link_update_command(struct command *command);
 long link_detach_command(struct command *command);

@@ -205,12 +205,32 @@ static int give_map(const struct command *command, struct object *object)
 	return write_info(command, &info, sizeof(info));
 }
 
+/*
+ * A binary whose functions programs may be attached to stands for the program that has them:
+ * bpf_program__set_attach_target asks that for its BTF.
+ */
+static int give_target(const struct command *command, const struct object *object)
+{
+	struct bpf_prog_info info;
+	int error = read_info(command, &info, sizeof(info));
+
+	if (error)
+		return error;
+	memset(&info, 0, sizeof(info));
+	info.id = object->id;
+	info.btf_id = object->id;
+	return write_info(command, &info, sizeof(info));
+}
+
 static int give_btf(const struct command *command, struct object *object)
 {
 	const struct object_header *header = object->btf.header;
 	struct bpf_btf_info info;
-	int error = read_info(command, &info, sizeof(info));
+	int error;
 
+	if (object->btf.target && command->attr.info.info_len > sizeof(info))
+		return give_target(command, object);
+	error = read_info(command, &info, sizeof(info));
 	if (error)
 		return error;
 	info.id = object->id;

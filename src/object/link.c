@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/sys.h"
+#include "object/attach_target.h"
 #include "object/command.h"
 #include "object/object.h"
 #include "object/registry.h"
@@ -147,6 +148,25 @@ static long enter_link(struct object *program, const struct link_info *info, voi
 	return fd;
 }
 
+static long make_link(struct object *program, const struct link_request *request,
+		      const struct link_info *info)
+{
+	char why[sizeof(problem)] = "";
+	void *handle = NULL;
+	long result;
+
+	if (!backend)
+		return -EOPNOTSUPP;
+	result = backend->attach(request, &handle, why, sizeof(why));
+	set_problem(why);
+	if (result)
+		return result;
+	result = enter_link(program, info, handle);
+	if (result < 0)
+		backend->detach(handle);
+	return result;
+}
+
 static long attach(struct object *program, const struct abi_link_create_uprobe_multi *attr,
 		   const struct uprobes *uprobes)
 {
@@ -167,19 +187,59 @@ static long attach(struct object *program, const struct abi_link_create_uprobe_m
 		.flags = attr->multi_flags,
 		.pid = (s32)attr->pid,
 	};
-	char why[sizeof(problem)] = "";
-	void *handle = NULL;
+
+	return make_link(program, &request, &info);
+}
+
+/* fentry, fexit and fmod_ret: where to is in the program already. */
+static long create_tracing(struct object *program, u64 cookie)
+{
+	const struct object_program *tracing = &program->program;
+	struct link_request request = {.prog_fd = program->fd,
+				       .cookies = &cookie,
+				       .count = 1,
+				       .signature = &tracing->signature};
+	struct link_info info = {.type = BPF_LINK_TYPE_TRACING,
+				 .attach_type = tracing->image->attach_type,
+				 .prog_id = program->id,
+				 .count = 1};
+
+	if (!tracing->traced || !tracing->traced->btf.target)
+		return -EOPNOTSUPP;
+	request.path = tracing->traced->btf.target;
+	request.function = attach_target_name(tracing->traced, tracing->traced_id);
+	switch (tracing->image->attach_type) {
+	case BPF_TRACE_FENTRY:
+		request.kind = LINK_FENTRY;
+		break;
+	case BPF_TRACE_FEXIT:
+		request.kind = LINK_FEXIT;
+		break;
+	case BPF_MODIFY_RETURN:
+		request.kind = LINK_MODIFY;
+		break;
+	default:
+		return -EOPNOTSUPP;
+	}
+	return make_link(program, &request, &info);
+}
+
+/* How clients of before LINK_CREATE attach them: no name. */
+long raw_tracepoint_command(struct command *command)
+{
+	struct object *program;
 	long result;
 
-	if (!backend)
-		return -EOPNOTSUPP;
-	result = backend->attach(&request, &handle, why, sizeof(why));
-	set_problem(why);
+	result = objects_get(OBJECT_PROG, (int)command->attr.raw_tracepoint.prog_fd, &program);
 	if (result)
 		return result;
-	result = enter_link(program, &info, handle);
-	if (result < 0)
-		backend->detach(handle);
+	if (program->program.image->prog_type != BPF_PROG_TYPE_TRACING)
+		result = -EOPNOTSUPP;
+	else if (command->attr.raw_tracepoint.name)
+		result = -EINVAL;
+	else
+		result = create_tracing(program, 0);
+	objects_put(program);
 	return result;
 }
 
@@ -240,6 +300,14 @@ long link_create_command(struct command *command)
 	switch (program->program.image->prog_type) {
 	case BPF_PROG_TYPE_KPROBE:
 		result = create_kprobe(program, command);
+		break;
+	case BPF_PROG_TYPE_TRACING:
+		result = command->attr.link_create.attach_type ==
+					 program->program.image->attach_type &&
+				 !command->attr.link_create.flags
+				 ? create_tracing(program,
+						  command->attr.link_create.tracing.cookie)
+				 : -EINVAL;
 		break;
 	case BPF_PROG_TYPE_TRACEPOINT:
 	case BPF_PROG_TYPE_PERF_EVENT:

@@ -13,6 +13,7 @@
 #include "base/types.h"
 
 struct map;
+struct signature;
 
 /* bpf(2): the kernel's commands, attribute sizes and errors. Returns >= 0 or -errno. Any thread (one lock inside). */
 long object_bpf(int cmd, union bpf_attr *attr, unsigned int size);
@@ -43,6 +44,19 @@ struct object_load_policy {
 };
 void object_set_load_policy(const struct object_load_policy *policy);
 
+/*
+ * The types of a binary that functions of are to be traced: a BTF object (a descriptor, to be closed) that PROG_LOAD accepts
+ * as attach_btf_obj_fd with the id of one of its functions. path: the binary, as a link's. -errno: -EINVAL for bad BTF.
+ */
+long object_btf_of_target(const void *data, u32 size, const char *path);
+
+enum link_kind {
+	LINK_REGS, /* programs that are shown registers, by offsets */
+	LINK_FENTRY,
+	LINK_FEXIT,
+	LINK_MODIFY, /* fmod_ret */
+};
+
 /* What a LINK_CREATE asks of whoever can reach the target process. */
 struct link_request {
 	int prog_fd;	    /* borrowed: the program image's memfd */
@@ -52,6 +66,10 @@ struct link_request {
 	u32 count;
 	bool at_return;
 	pid_t pid; /* 0: none named */
+	enum link_kind kind;
+	/* Not for LINK_REGS; no offsets then, count 1. */
+	const char *function;
+	const struct signature *signature;
 };
 
 /*

@@ -16,6 +16,7 @@
 #ifndef INLAY_OBJECT_OBJECTS_H
 #define INLAY_OBJECT_OBJECTS_H
 
+#include "arch/signature.h"
 #include "exec/exec.h"
 #include "format/image.h"
 #include "format/tail.h"
@@ -48,6 +49,10 @@ struct object_program {
 	struct object **bound; /* by PROG_BIND_MAP and fd_array */
 	u32 bound_cnt;
 	struct object *btf;
+	struct object
+		*traced; /* BTF of the binary whose function it is for; NULL: none, or imported */
+	u32 traced_id;	 /* the function in it */
+	struct signature signature;
 	struct exec_code *code; /* made at the first run, or at load where it makes tail calls */
 	struct exec_env env;
 	struct tail_target target; /* what slots of prog arrays point to */
@@ -67,6 +72,7 @@ struct object_btf {
 	const struct object_header *header;
 	size_t size;
 	struct btf *types;
+	char *target; /* the binary whose types they are (object_btf_of_target), in the process that made it; or NULL */
 };
 
 struct object {

@@ -81,6 +81,7 @@ void object_release_program(struct object *object)
 	for (u32 i = 0; i < program->bound_cnt; i++)
 		objects_put(program->bound[i]);
 	objects_put(program->btf);
+	objects_put(program->traced);
 	free(program->maps);
 	free(program->bound);
 	if (program->code)

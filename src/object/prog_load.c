@@ -14,6 +14,7 @@
 #include "format/btf.h"
 #include "format/insn.h"
 #include "helpers/helpers.h"
+#include "object/attach_target.h"
 #include "object/command.h"
 #include "object/log.h"
 #include "object/map.h"
@@ -47,6 +48,7 @@ struct load {
 	u32 attach_type;
 	bool gpl;
 	struct object *btf;
+	struct attach_target target;
 	void *func_info, *line_info;
 	int *fd_array;
 	u32 fd_array_cnt;
@@ -260,6 +262,8 @@ static int verify(struct load *load, u32 log_level)
 		.line_info_cnt = attr->line_info_cnt,
 		.line_info_rec = attr->line_info_rec_size,
 		.strings = types ? types->strings : NULL,
+		.typed_ctx = load->target.btf,
+		.ctx_size = load->target.ctx_size,
 		.log_level = log_level,
 		.refuse_uninit_stack = load_policy.refuse_uninit_stack,
 	};
@@ -411,6 +415,9 @@ static int fill_object(struct load *load, struct object *object, int fd)
 		program->maps[i] = map ? objects_ref(map) : NULL;
 	}
 	program->btf = load->btf ? objects_ref(load->btf) : NULL;
+	program->traced = load->target.btf ? objects_ref(load->target.btf) : NULL;
+	program->traced_id = load->target.id;
+	program->signature = load->target.signature;
 	/* A stated length asks to keep everything in the array; BTF in it is for kernel functions and is not kept. */
 	for (u32 i = 0; i < load->command->prog_load.fd_array_cnt && !error; i++) {
 		const struct verify_map *facts = map_by_fd(load, load->fd_array[i]);
@@ -488,7 +495,10 @@ static long load_program(struct load *load)
 		error = log_check(&request);
 	if (error)
 		return error;
-	verdict = verify(load, attr->log_level);
+	verdict = attach_target_find(attr, &load->target, load->result.reason,
+				     sizeof(load->result.reason));
+	if (!verdict)
+		verdict = verify(load, attr->log_level);
 	tell_verdict(load, verdict);
 	error = log_finish(&request, load->log.text ? load->log.text : "", load->log.length,
 			   &true_size);
@@ -511,6 +521,7 @@ long prog_load_command(struct command *command)
 	for (u32 i = 0; i < load->map_cnt; i++)
 		objects_put(load->maps[i].object);
 	objects_put(load->btf);
+	objects_put(load->target.btf);
 	verify_log_free(&load->log);
 	free(load->insns);
 	free(load->func_info);

@@ -117,6 +117,9 @@ static const struct ctx_field xdp_fields[] = {
 static const struct ctx_field pt_regs_fields[] = {{0, 168, 8, CTX_ANY, R, 0, 0}};
 static const struct ctx_field tracepoint_fields[] = {{8, 8192, 8, CTX_ANY, R, 0, 0}};
 static const struct ctx_field raw_tracepoint_fields[] = {{0, 96, 8, CTX_ANY, R, 0, 0}};
+/* Twelve words of arguments, and a result; the result only of a function whose type is known. */
+#define TRACING_UNTYPED 96
+static const struct ctx_field tracing_fields[] = {{0, 104, 8, CTX_ANY, R, 0, 0}};
 static const struct ctx_field raw_tracepoint_writable_fields[] = {
 	{0, 8, 8, CTX_WHOLE, R, PTR_TP_BUFFER, 0},
 	{8, 96, 8, CTX_ANY, R, 0, 0},
@@ -251,7 +254,7 @@ static const struct ctx_rules rules[] = {
 	RULES(RAW_TRACEPOINT, 96, raw_tracepoint_fields, false, false, false),
 	RULES(RAW_TRACEPOINT_WRITABLE, 96, raw_tracepoint_writable_fields, false, false, false),
 	RULES(PERF_EVENT, 184, perf_event_fields, false, false, false),
-	RULES(TRACING, 96, raw_tracepoint_fields, false, false, false),
+	RULES(TRACING, 104, tracing_fields, false, false, false),
 	RULES(CGROUP_SOCK, sizeof(struct bpf_sock), cgroup_sock_fields, false, false, false),
 	RULES(SK_MSG, sizeof(struct sk_msg_md), sk_msg_fields, true, true, false),
 	RULES(SOCK_OPS, sizeof(struct bpf_sock_ops), sock_ops_fields, false, false, false),
@@ -294,6 +297,9 @@ static const struct ctx_field *find_field(struct verifier *env, s64 off, u32 siz
 {
 	u32 attach = env->request->attach_type;
 
+	if (env->request->prog_type == BPF_PROG_TYPE_TRACING &&
+	    off + (s64)size > (env->request->typed_ctx ? env->request->ctx_size : TRACING_UNTYPED))
+		return NULL;
 	/* Clients from before there were attach types give none. */
 	if (env->request->prog_type == BPF_PROG_TYPE_CGROUP_SOCK && !attach)
 		attach = BPF_CGROUP_INET_SOCK_CREATE;

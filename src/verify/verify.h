@@ -58,6 +58,8 @@ struct verify_request {
 	const void *func_info, *line_info;
 	u32 func_info_cnt, func_info_rec, line_info_cnt, line_info_rec;
 	const char *strings; /* string section of btf, for line info in the log */
+	bool typed_ctx;	     /* TRACING: the function it will be attached to is known, */
+	u32 ctx_size;	     /* and these are the bytes of its arguments and result */
 	u32 log_level;	     /* bits 1, 2, 4 as bpf(2) */
 	u32 max_insns;	     /* 0: 1,000,000 */
 	bool refuse_uninit_stack; /* reading stack that was never written is an error even when privileged */

@@ -323,8 +323,9 @@ static void sections(void)
 	expect_refusal("uprobe/libc", "names no function");
 	expect_refusal("uprobe/libc:", "names no function");
 	expect_refusal("uprobe/libc:f+x", "not an offset");
-	expect_refusal("fentry/main", "not supported yet");
-	expect_refusal("fentry.s/main", "not supported yet");
+	expect_refusal("fentry/main", "names no function");
+	expect_section("fexit/:main", false, false, "", "main");
+	expect_refusal("freplace/main", "not supported yet");
 	expect_refusal("usdt/x:y:z", "not supported yet");
 	expect_refusal("kprobe/do_exit", "not one that attaches");
 	expect_refusal("xdp", "not one that attaches");
