@@ -151,7 +151,7 @@ static bool is_dead(int tasks_fd, int tid)
 	return got <= 0 || (i + 2 < got && (stat[i + 2] == 'Z' || stat[i + 2] == 'X'));
 }
 
-/* Seizes and interrupts one thread. 1: added, 0: nothing to do, -EBUSY: somebody else traces it, by all appearance; -errno. */
+/* Seizes one thread, which runs on. 1: added, 0: nothing to do, -EBUSY: somebody else traces it, by all appearance; -errno. */
 static int seize(struct stop *stop, int tasks_fd, int tid)
 {
 	long error = 0;
@@ -166,7 +166,6 @@ static int seize(struct stop *stop, int tasks_fd, int tid)
 			return 0;
 		if (error)
 			return error == -EPERM ? -EBUSY : (int)error;
-		trace(PTRACE_INTERRUPT, tid, 0, 0);
 	}
 	stop->threads[stop->count].tid = tid;
 	stop->threads[stop->count].signal = 0;
@@ -354,6 +353,14 @@ static int check_thread(const struct stop *stop, int tid, const struct poke *pok
 	return -EAGAIN;
 }
 
+static void interrupt(const struct stop *stop, u32 from)
+{
+	for (u32 i = from; i < stop->count; i++) {
+		if (!stop->threads[i].stopped)
+			trace(PTRACE_INTERRUPT, stop->threads[i].tid, 0, 0);
+	}
+}
+
 static int try_stop(struct stop *stop, const struct poke *pokes, u32 count)
 {
 	u64 budget = stop->late < STOP_PATIENCE ? STOP_BUDGET_NS : STOP_BUDGET_LATE_NS;
@@ -363,12 +370,16 @@ static int try_stop(struct stop *stop, const struct poke *pokes, u32 count)
 		return tasks_fd == -ENOENT ? -ESRCH : tasks_fd;
 	stop->count = 0;
 	hurry(stop);
-	stop->began_ns = stop_now();
 	/* A thread that was still running may have started another: until a pass finds nobody new. */
 	for (u32 pass = 0; !error && pass < STOP_PASSES; pass++) {
 		u32 from = stop->count;
 		int added = seize_new(stop, tasks_fd);
 
+		/* Most of the work is done before the first of many threads stands still. */
+		if (pass == 0)
+			stop->began_ns = stop_now();
+		/* After an error too: stop_resume lets them go from a stop. */
+		interrupt(stop, from);
 		error = added < 0 ? added : wait_stopped(stop, from, stop->began_ns + budget);
 		if (added == 0)
 			break;
