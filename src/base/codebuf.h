@@ -55,7 +55,7 @@ static inline void codebuf_note(struct codebuf *buf, enum frame_kind kind, u8 re
 		return;
 	if (frames->count < frames->capacity)
 		frames->notes[frames->count] =
-			(struct frame_note){buf->size, kind, reg, (s16)offset};
+			(struct frame_note){buf->size, (u8)kind, reg, (s16)offset};
 	frames->count++;
 }
 

@@ -47,6 +47,19 @@ static inline void mem_copy_words(void *to, const void *from, size_t size)
 	}
 }
 
+/*
+ * For values in maps, which programs and clients may change at the same time: words of different writers may mix, as in the
+ * kernel. ThreadSanitizer would call that a race: its build copies where it does not look.
+ */
+static inline void mem_copy_racy(void *to, const void *from, size_t size)
+{
+#ifdef __SANITIZE_THREAD__
+	mem_copy(to, from, size);
+#else
+	mem_copy_words(to, from, size);
+#endif
+}
+
 static inline void mem_zero(void *to, size_t size)
 {
 #if defined(__x86_64__)

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -83,7 +84,12 @@ static inline void *sys_mmap(void *addr, size_t length, int prot, int flags, int
 
 static inline int sys_munmap(void *addr, size_t length)
 {
+#ifdef __SANITIZE_THREAD__
+	/* TSan must see memory go, or it takes what is mapped there next for the same. */
+	return munmap(addr, length) ? -errno : 0;
+#else
 	return (int)sys_call2(__NR_munmap, addr, length);
+#endif
 }
 
 static inline int sys_mprotect(void *addr, size_t length, int prot)
@@ -147,6 +153,11 @@ static inline long sys_pread(int fd, void *to, size_t size, u64 offset)
 static inline long sys_pwrite(int fd, const void *from, size_t size, u64 offset)
 {
 	return sys_call4(__NR_pwrite64, fd, from, size, offset);
+}
+
+static inline int sys_fstat(int fd, struct stat *ret_info)
+{
+	return (int)sys_call2(__NR_fstat, fd, ret_info);
 }
 
 static inline int sys_ftruncate(int fd, u64 size)

@@ -58,7 +58,7 @@ static int array_update(struct map *map, const void *key, const void *value, u64
 
 	if (error)
 		return error;
-	mem_copy_words(map->data + (u64)index * map->value_stride, value, map->spec.value_size);
+	mem_copy_racy(map->data + (u64)index * map->value_stride, value, map->spec.value_size);
 	return 0;
 }
 
@@ -97,7 +97,7 @@ static int array_copy_out(struct map *map, const void *key, void *value)
 
 	if (!from)
 		return -ENOENT;
-	mem_copy_words(value, from, map->spec.value_size);
+	mem_copy_racy(value, from, map->spec.value_size);
 	return 0;
 }
 

@@ -18,17 +18,15 @@
 #define WALKS 64
 
 /*
- * Readers race with writers by design, and find out afterwards (reused()). ThreadSanitizer knows no such protocol: the
- * two functions that read what may be changing are hidden from it. It draws no conclusion from fences either, so gcc
+ * Readers race with writers by design, and find out afterwards (reused()). ThreadSanitizer knows no such protocol: what
+ * reads what may be changing is hidden from it. It draws no conclusion from fences either, so gcc
  * refuses the one-sided ones under it; it takes the full fence, which orders no less.
  */
 #if defined(__SANITIZE_THREAD__)
 #define RACY	     __attribute__((no_sanitize("thread"), noinline))
-#define racy_copy    mem_copy
 #define fence(order) __sync_synchronize()
 #else
 #define RACY
-#define racy_copy    mem_copy_words
 #define fence(order) __atomic_thread_fence(order)
 #endif
 
@@ -420,7 +418,7 @@ int hash_copy_area(struct map *map, const void *key, void *to)
 		if (found < 0)
 			return (int)found;
 		element = hash_element(view, (u32)found);
-		racy_copy(to, hash_value(view, element), view->value_bytes);
+		mem_copy_racy(to, hash_value(view, element), view->value_bytes);
 		if (!reused(element, seq))
 			return 0;
 	}
@@ -439,7 +437,7 @@ static int first_key(struct hash_view *view, u32 bucket, u32 at, void *next)
 		struct hash_element *element = hash_element(view, at);
 		u32 seq = __atomic_load_n(&element->seq, __ATOMIC_ACQUIRE);
 
-		racy_copy(next, hash_key(element), view->key_size);
+		mem_copy_racy(next, hash_key(element), view->key_size);
 		return reused(element, seq) ? -EAGAIN : 0;
 	}
 }

@@ -65,8 +65,8 @@ static int update_array(struct map *map, const void *key, const void *value, u64
 		return error;
 	if (slot < 0)
 		return slot;
-	mem_copy_words(array_values(map, index) + (u64)slot * map->value_stride, value,
-		       map->spec.value_size);
+	mem_copy_racy(array_values(map, index) + (u64)slot * map->value_stride, value,
+		      map->spec.value_size);
 	return 0;
 }
 
@@ -76,7 +76,7 @@ static int copy_out_array(struct map *map, const void *key, void *value)
 
 	if (index >= map->spec.max_entries)
 		return -ENOENT;
-	mem_copy_words(value, array_values(map, index), map_value_bytes(map));
+	mem_copy_racy(value, array_values(map, index), map_value_bytes(map));
 	return 0;
 }
 
@@ -86,7 +86,7 @@ static int copy_in_array(struct map *map, const void *key, const void *value, u6
 	int error = array_check_update(map, index, flags);
 
 	if (!error)
-		mem_copy_words(array_values(map, index), value, map_value_bytes(map));
+		mem_copy_racy(array_values(map, index), value, map_value_bytes(map));
 	return error;
 }
 
@@ -140,8 +140,8 @@ static void set_slot(struct map *map, char *area, const void *arg)
 {
 	const struct slot_value *from = arg;
 
-	mem_copy_words(area + (u64)from->slot * map->value_stride, from->value,
-		       map->spec.value_size);
+	mem_copy_racy(area + (u64)from->slot * map->value_stride, from->value,
+		      map->spec.value_size);
 }
 
 static void fill_slot(struct map *map, char *area, const void *arg)
@@ -162,7 +162,7 @@ static int update_hash(struct map *map, const void *key, const void *value, u64 
 
 static void set_all(struct map *map, char *area, const void *values)
 {
-	mem_copy_words(area, values, map_value_bytes(map));
+	mem_copy_racy(area, values, map_value_bytes(map));
 }
 
 static int copy_in_hash(struct map *map, const void *key, const void *values, u64 flags)

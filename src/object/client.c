@@ -20,7 +20,7 @@ static bool worth_asking(int fd)
 		return false;
 	if (objects_is_client(fd))
 		return true;
-	if (fstat(fd, &info) || info.st_nlink)
+	if (sys_fstat(fd, &info) || info.st_nlink)
 		return false;
 	return (S_ISREG(info.st_mode) && sys_fcntl(fd, F_GET_SEALS, 0) >= 0) ||
 	       !(info.st_mode & S_IFMT);

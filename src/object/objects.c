@@ -178,7 +178,8 @@ static int find_unseen(const struct object *object)
 		struct stat info;
 
 		if (entry->d_name[0] == '.' || fd == object->fd || fd == event_fd_of(object) ||
-		    fd >= HIDDEN_FD_MIN || fd >= CLIENT_FD_MAX || client_at(fd) || fstat(fd, &info))
+		    fd >= HIDDEN_FD_MIN || fd >= CLIENT_FD_MAX || client_at(fd) ||
+		    sys_fstat(fd, &info))
 			continue;
 		/* Asking what an eventfd is costs an open: only where that can be the answer. */
 		if (!S_ISREG(info.st_mode) && !object->event_id)
@@ -270,11 +271,12 @@ void objects_adopt(void)
 int objects_enter(struct object *object, int fd, const char *name)
 {
 	struct stat info;
-	int row;
+	int row, error;
 
 	object->fd = fd;
-	if (fstat(fd, &info))
-		return -errno;
+	error = sys_fstat(fd, &info);
+	if (error)
+		return error;
 	object->fd = objects_hide_fd(fd);
 	object->inode = info.st_ino;
 	object->refs = 1;
@@ -371,7 +373,7 @@ static int import_by_event(u64 event_id, struct object **ret_object)
 
 	if (registry_fetch(OBJECT_MAP, 0, event_id, &fd, &event_fd))
 		return -EINVAL;
-	if (fstat(fd, &info) || identify(fd, &info, &kind, &id) || kind != OBJECT_MAP) {
+	if (sys_fstat(fd, &info) || identify(fd, &info, &kind, &id) || kind != OBJECT_MAP) {
 		sys_close(fd);
 		if (event_fd >= 0)
 			sys_close(event_fd);
@@ -402,7 +404,7 @@ int objects_get_any(int fd, struct object **ret_object)
 	struct stat info;
 	int error;
 
-	if (fstat(fd, &info))
+	if (sys_fstat(fd, &info))
 		return -EBADF;
 	identity = identity_of(fd, &info);
 	pthread_mutex_lock(&mutex);

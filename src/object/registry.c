@@ -98,10 +98,10 @@ static int map_file(int fd, struct registry_file **ret_file)
 {
 	struct registry_file *file;
 	struct stat info;
-	int error = 0;
+	int error = sys_fstat(fd, &info);
 
-	if (fstat(fd, &info))
-		return -errno;
+	if (error)
+		return error;
 	if (info.st_size < (off_t)sizeof(*file)) {
 		/* Reserved now: a write through the mapping must not find the file system full. */
 		error = sys_fallocate(fd, 0, 0, sizeof(*file));
@@ -312,7 +312,7 @@ static bool is_inode(int fd, u64 inode)
 {
 	struct stat info;
 
-	return !fstat(fd, &info) && info.st_ino == inode;
+	return !sys_fstat(fd, &info) && info.st_ino == inode;
 }
 
 static int fetch_descriptor(s32 pid, s32 fd)

@@ -81,7 +81,7 @@ static void emit_alu(void)
 		emit(class | op, number(), 0, 0, 0);
 	else if (pick(2))
 		emit(class | op | BPF_X, number(), number(),
-		     op == BPF_MOV && !pick(4) ? (s16)(8 << pick(2)) : 0, 0);
+		     (s16)(op == BPF_MOV && !pick(4) ? 8u << pick(2) : 0), 0);
 	else
 		emit(class | op | BPF_K, number(), 0, 0,
 		     shift				? (s32)pick(class == BPF_ALU ? 32 : 64)
