@@ -31,7 +31,13 @@ struct machine {
 	struct frame frames[INSN_MAX_FRAMES];
 };
 
-static u64 load(u64 address, u32 size)
+/*
+ * The program's addresses are not C's pointers: NULL is as good as any other bad one, and the fault handler's to refuse.
+ * UBSan is told so; it would stop at NULL before the handler sees it.
+ */
+#define PROGRAM_ACCESS __attribute__((no_sanitize("null")))
+
+static PROGRAM_ACCESS u64 load(u64 address, u32 size)
 {
 	switch (size) {
 	case 1:
@@ -57,7 +63,7 @@ static u64 load(u64 address, u32 size)
 	}
 }
 
-static void store(u64 address, u32 size, u64 value)
+static PROGRAM_ACCESS void store(u64 address, u32 size, u64 value)
 {
 	void *to = ptr_from_u64(address);
 

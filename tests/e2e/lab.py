@@ -22,6 +22,10 @@ BUILD = os.environ.get("INLAY_BUILD", os.path.join(SOURCE, "build"))
 INLAY = os.path.join(BUILD, "src", "inlay")
 STRESS = float(os.environ.get("INLAY_STRESS_SECONDS", "0"))
 
+# A loader built with AddressSanitizer is slower, and wants address space and no tracer.
+SANITIZED = b"__asan_init" in open(INLAY, "rb").read()
+SLOWNESS = 5 if SANITIZED else 1
+
 _started = []
 _folders = []
 
@@ -60,6 +64,11 @@ def need(*programs):
     for program in programs:
         if not shutil.which(program):
             raise Skip(f"{program} is not installed")
+
+
+def need_plain(reason):
+    if SANITIZED:
+        raise Skip(reason)
 
 
 def need_root():
@@ -198,13 +207,13 @@ class Attachment:
         if number and self.process.poll() is None:
             self.process.send_signal(number)
         os.set_blocking(self.process.stderr.fileno(), True)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=30 * SLOWNESS)
         return self.process.returncode, out, self.errors + (err or "")
 
 
 def inlay(*arguments, timeout=60, **options):
     """Runs inlay to its end: CompletedProcess with text output."""
-    return subprocess.run([INLAY, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, **options)
+    return subprocess.run([INLAY, *map(str, arguments)], capture_output=True, text=True, timeout=timeout * SLOWNESS, **options)
 
 
 def maps_of(pid):

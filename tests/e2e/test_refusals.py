@@ -171,6 +171,7 @@ def no_such_process():
 
 def exhausted_memory_for_objects():
     """An address space too small for the map: the loader says so, the target never hears of it."""
+    lab.need_plain("the sanitizer's shadow memory is larger than the limit")
     obj = lab.compile_bpf("""
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1 << 25); __type(key, __u32); __type(value, __u64[8]); } big SEC(".maps");
 SEC("uprobe//proc/self/exe:main") int f(struct pt_regs *ctx)
