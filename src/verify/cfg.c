@@ -3,48 +3,10 @@
 
 #include <stdlib.h>
 
-static bool is_jump(const struct bpf_insn *insn)
-{
-	u8 class = insn_class(insn);
-
-	if (class != BPF_JMP && class != BPF_JMP32)
-		return false;
-	return insn_op(insn) != BPF_CALL && insn_op(insn) != BPF_EXIT;
-}
-
-static bool is_unconditional(const struct bpf_insn *insn)
-{
-	return insn->code == (BPF_JMP | BPF_JA) || insn->code == (BPF_JMP32 | BPF_JA);
-}
-
-static bool is_exit(const struct bpf_insn *insn)
-{
-	return insn->code == (BPF_JMP | BPF_EXIT);
-}
-
-static s64 jump_target(const struct bpf_insn *insn, u32 at)
-{
-	return (s64)at + 1 + (insn->code == (BPF_JMP32 | BPF_JA) ? insn->imm : insn->off);
-}
-
 static bool refers_to_subprog(const struct bpf_insn *insn)
 {
 	return insn_is_call_subprog(insn) ||
 	       (insn_is_ld_imm64(insn) && insn->src_reg == INSN_PSEUDO_FUNC);
-}
-
-u32 cfg_successors(const struct verifier *env, u32 at, u32 ret_next[2])
-{
-	const struct bpf_insn *insn = &env->insns[at];
-	u32 count = 0;
-
-	if (is_exit(insn))
-		return 0;
-	if (!is_jump(insn) || !is_unconditional(insn))
-		ret_next[count++] = at + (insn_is_ld_imm64(insn) ? 2 : 1);
-	if (is_jump(insn))
-		ret_next[count++] = (u32)jump_target(insn, at);
-	return count;
 }
 
 /* -- Subprograms -- */
@@ -68,20 +30,21 @@ static int add_subprog(struct verifier *env, s64 start)
 	return 0;
 }
 
-static int check_subprog(struct verifier *env, const struct subprog *subprog)
+static int check_subprog(struct verifier *env, struct subprog *subprog)
 {
 	for (u32 i = subprog->start; i < subprog->end; i++) {
 		const struct bpf_insn *insn = &env->insns[i];
 		s64 target;
 
-		if (is_jump(insn)) {
-			target = jump_target(insn, i);
+		if (cfg_is_jump(insn)) {
+			target = cfg_jump_target(insn, i);
 			if (target < subprog->start || target >= subprog->end)
 				return verify_reject(env, WHY_BAD_JUMP, -1, -EINVAL,
 						     "jump out of range from insn %u to %lld", i,
 						     (long long)target);
+			subprog->has_back_edge |= target <= i;
 		}
-		if (i == subprog->end - 1 && !is_exit(insn) && !is_unconditional(insn))
+		if (i == subprog->end - 1 && !cfg_is_exit(insn) && !cfg_is_unconditional(insn))
 			return verify_reject(env, WHY_BAD_JUMP, -1, -EINVAL,
 					     "last insn is not an exit or jmp");
 	}
@@ -139,10 +102,10 @@ static void mark_points(struct verifier *env, u32 at)
 {
 	const struct bpf_insn *insn = &env->insns[at];
 
-	if (!is_unconditional(insn) && (is_jump(insn) || refers_to_subprog(insn)))
+	if (!cfg_is_unconditional(insn) && (cfg_is_jump(insn) || refers_to_subprog(insn)))
 		env->facts[at].prune_point = true;
-	if (is_jump(insn))
-		env->facts[jump_target(insn, at)].prune_point = true;
+	if (cfg_is_jump(insn))
+		env->facts[cfg_jump_target(insn, at)].prune_point = true;
 	if (insn_is_call_subprog(insn)) {
 		env->facts[at + 1].prune_point = true;
 		env->facts[at + 1 + (u32)insn->imm].prune_point = true;

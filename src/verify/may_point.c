@@ -98,15 +98,15 @@ void may_point_analyse(struct verifier *env)
 {
 	for (u32 s = 0; s < env->subprog_cnt; s++) {
 		const struct subprog *subprog = &env->subprogs[s];
-		bool changed = true;
+		bool changed;
 
 		env->facts[subprog->start].may_point |= (u16)(BIT(REG_FP) | ARGUMENTS);
-		while (changed) {
+		do {
 			changed = false;
 			for (u32 i = subprog->start; i < subprog->end; i++) {
 				changed |= update(env, i);
 				i += insn_is_ld_imm64(&env->insns[i]);
 			}
-		}
+		} while (changed && subprog->has_back_edge);
 	}
 }

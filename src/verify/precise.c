@@ -278,11 +278,12 @@ static bool update(struct verifier *env, u32 at, const struct subprog *subprog)
 	return true;
 }
 
+/* Backwards; once is enough without loops, since every successor comes before its instruction. */
 static bool solve_subprog(struct verifier *env, const struct subprog *subprog)
 {
-	bool changed = true, any = false;
+	bool changed, any = false;
 
-	while (changed) {
+	do {
 		changed = false;
 		for (u32 i = subprog->end; i-- > subprog->start;) {
 			/* The second half of a 64-bit constant is no instruction. */
@@ -292,20 +293,20 @@ static bool solve_subprog(struct verifier *env, const struct subprog *subprog)
 			changed |= update(env, i, subprog);
 		}
 		any |= changed;
-	}
+	} while (changed && subprog->has_back_edge);
 	return any;
 }
 
 /* Callers learn from what callees do with arguments, callees from what callers do with results. */
 static void solve(struct verifier *env)
 {
-	bool changed = true;
+	bool changed;
 
-	while (changed) {
+	do {
 		changed = false;
 		for (u32 s = env->subprog_cnt; s-- > 0;)
 			changed |= solve_subprog(env, &env->subprogs[s]);
-	}
+	} while (changed && env->subprog_cnt > 1);
 }
 
 static bool is_callback(const struct verifier *env, const struct subprog *subprog)

@@ -252,6 +252,24 @@ static bool cover(struct verifier *env, const struct state *old, const struct st
 	return true;
 }
 
+/* Equal for states that COMPARE_SAME calls the same: of the running frame, what is compared without regard to ids. */
+static u64 state_print(const struct state *state)
+{
+	const struct frame *frame = state->frames[state->depth - 1];
+	u64 print = frame->callsite;
+
+	for (u32 i = 0; i < REG_FP; i++) {
+		const struct reg *reg = &frame->regs[i];
+
+		print = (print ^ reg->type ^ (u64)(u32)reg->off << 8) * 0x9e3779b97f4a7c15ull;
+		if (reg->type != REG_NONE)
+			print = (print ^ reg->s.bits.value ^ reg->s.umax << 1 ^ reg->s.umin << 2) *
+				0x9e3779b97f4a7c15ull;
+		print ^= print >> 29;
+	}
+	return print;
+}
+
 static int looping(struct verifier *env, struct state *old)
 {
 	struct state *cur = env->state;
@@ -288,43 +306,54 @@ static bool is_useless(const struct checkpoint *checkpoint)
 	return checkpoint->misses > checkpoint->hits * factor + factor;
 }
 
-static int compare_all(struct verifier *env, bool *ret_keep, u32 *ret_states)
+/* Meeting a state that is still being explored: PRUNE_COVERED at a callback's helper, an error for an endless loop. */
+static int meet_open(struct verifier *env, struct checkpoint *checkpoint, u64 print, bool callback)
 {
-	struct checkpoint **link = &env->facts[env->insn].checkpoints, *checkpoint;
+	struct state *old = &checkpoint->state;
 
-	while ((checkpoint = *link)) {
-		struct state *old = &checkpoint->state;
-		bool force = env->request->flags & BPF_F_TEST_STATE_FREQ;
-
-		(*ret_states)++;
-		if (old->branches) {
-			if (is_callback_point(env)) {
-				/* Rounds of a callback are bounded by its helper: going round proves nothing new. */
-				if (cover(env, old, env->state, COMPARE_RANGE))
-					return PRUNE_COVERED;
-			} else if (cover(env, old, env->state, COMPARE_SAME)) {
-				return looping(env, old);
-			}
-			if (!force && env->jumps_processed - env->prev_jumps < 20 &&
-			    env->processed - env->prev_processed < 100)
-				*ret_keep = false;
-		} else if (cover(env, old, env->state, COMPARE_COVER)) {
-			checkpoint->hits++;
-			return PRUNE_COVERED;
-		}
-		if (*ret_keep)
-			checkpoint->misses++;
-		if (is_useless(checkpoint)) {
-			*link = checkpoint->next;
-			retire(checkpoint);
-			continue;
-		}
-		link = &checkpoint->next;
-	}
+	/* Rounds of a callback are bounded by its helper: going round proves nothing new. */
+	if (callback)
+		return cover(env, old, env->state, COMPARE_RANGE) ? PRUNE_COVERED : PRUNE_GO_ON;
+	if (checkpoint->print == print && cover(env, old, env->state, COMPARE_SAME))
+		return looping(env, old);
 	return PRUNE_GO_ON;
 }
 
-static int keep(struct verifier *env, u32 states)
+static int compare_all(struct verifier *env, u64 print, bool *ret_keep, u32 *ret_states)
+{
+	struct checkpoint **link = &env->facts[env->insn].checkpoints, *checkpoint;
+	bool callback = is_callback_point(env), keep = *ret_keep;
+	bool soon = !(env->request->flags & BPF_F_TEST_STATE_FREQ) &&
+		    env->jumps_processed - env->prev_jumps < 20 &&
+		    env->processed - env->prev_processed < 100;
+	u32 states = 0;
+	int outcome = PRUNE_GO_ON;
+
+	for (; (checkpoint = *link); states++) {
+		if (checkpoint->state.branches) {
+			if (callback || checkpoint->print == print)
+				outcome = meet_open(env, checkpoint, print, callback);
+			keep &= !soon;
+		} else if (cover(env, &checkpoint->state, env->state, COMPARE_COVER)) {
+			checkpoint->hits++;
+			outcome = PRUNE_COVERED;
+		}
+		if (outcome != PRUNE_GO_ON)
+			break;
+		checkpoint->misses += keep;
+		if (is_useless(checkpoint)) {
+			*link = checkpoint->next;
+			retire(checkpoint);
+		} else {
+			link = &checkpoint->next;
+		}
+	}
+	*ret_keep = keep;
+	*ret_states = states + (outcome != PRUNE_GO_ON);
+	return outcome;
+}
+
+static int keep(struct verifier *env, u64 print, u32 states)
 {
 	struct checkpoint *checkpoint = calloc(1, sizeof(*checkpoint));
 	struct state *cur = env->state;
@@ -339,6 +368,7 @@ static int keep(struct verifier *env, u32 states)
 	}
 	checkpoint->state.insn = env->insn;
 	checkpoint->state.branches = 1;
+	checkpoint->print = print;
 	checkpoint->next = env->facts[env->insn].checkpoints;
 	env->facts[env->insn].checkpoints = checkpoint;
 	checkpoint->next_all = env->all_checkpoints;
@@ -355,6 +385,7 @@ static int keep(struct verifier *env, u32 states)
 int prune_visit(struct verifier *env)
 {
 	bool want = (env->request->flags & BPF_F_TEST_STATE_FREQ) || is_callback_point(env);
+	u64 print = state_print(env->state);
 	u32 states = 0;
 	int outcome, err;
 
@@ -362,10 +393,10 @@ int prune_visit(struct verifier *env)
 	    env->processed - env->prev_processed >= 8)
 		want = true;
 	precise_refresh(env);
-	outcome = compare_all(env, &want, &states);
+	outcome = compare_all(env, print, &want, &states);
 	if (outcome != PRUNE_GO_ON || (!want && !is_callback_point(env)))
 		return outcome;
-	err = keep(env, states);
+	err = keep(env, print, states);
 	return err ? err : PRUNE_GO_ON;
 }
 

@@ -126,6 +126,7 @@ struct checkpoint {
 	struct checkpoint *next;
 	struct checkpoint *next_all; /* for freeing */
 	u32 hits, misses;
+	u64 print; /* state_print of its state */
 	bool retired;
 };
 
@@ -169,7 +170,8 @@ struct subprog {
 	u32 stack_depth;
 	bool leaks_fp; /* a pointer to its stack may be in another register */
 	bool has_tail_call, is_callback;
-	bool exact_result; /* the number it returns matters to some caller */
+	bool has_back_edge; /* a jump to itself or before */
+	bool exact_result;  /* the number it returns matters to some caller */
 };
 
 struct verifier {
