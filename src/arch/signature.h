@@ -27,7 +27,7 @@ enum signature_return {
 	SIGNATURE_COMPOUND, /* more than one register; the first word is a general one */
 	SIGNATURE_FLOAT,    /* the first word is in a vector register */
 	SIGNATURE_HIDDEN,   /* something that programs are not shown (x87) */
-	SIGNATURE_MEMORY,   /* through a pointer that the caller passed in the first general register */
+	SIGNATURE_MEMORY, /* through a pointer that the caller passed in the first general register */
 	SIGNATURE_RETURN_MAX,
 };
 

@@ -30,10 +30,10 @@
 #define TRAMPOLINE_MAX_CALLS 38
 
 struct hit {
-	u64 arguments;	    /* typed contexts: how many words, HIT_HAS_RESULT (bpf_get_func_arg_cnt) */
-	u64 cookie;	    /* of the program that runs now (bpf_get_attach_cookie) */
-	u64 func_ip;	    /* entry address of the probed function (bpf_get_func_ip) */
-	u64 reader;	    /* struct reader * of the thread */
+	u64 arguments; /* typed contexts: how many words, HIT_HAS_RESULT (bpf_get_func_arg_cnt) */
+	u64 cookie;    /* of the program that runs now (bpf_get_attach_cookie) */
+	u64 func_ip;   /* entry address of the probed function (bpf_get_func_ip) */
+	u64 reader;    /* struct reader * of the thread */
 	u64 return_address; /* the caller, at entry and at exit */
 	u64 regs[21]; /* abi_pt_regs_x86_64; arm64 has 34. Typed: the words of the arguments, then of the result */
 };
@@ -42,9 +42,9 @@ struct hit {
 
 /* What a program's context is, and what becomes of its result. */
 enum trampoline_context {
-	TRAMPOLINE_REGS,    /* pt_regs */
-	TRAMPOLINE_TYPED,   /* the words of the signature */
-	TRAMPOLINE_MODIFY,  /* the same; ENTRY: its result, unless 0, becomes the function's, which is not called */
+	TRAMPOLINE_REGS,  /* pt_regs */
+	TRAMPOLINE_TYPED, /* the words of the signature */
+	TRAMPOLINE_MODIFY, /* the same; ENTRY: its result, unless 0, becomes the function's, which is not called */
 };
 
 /* One program call in an image. */
@@ -104,7 +104,7 @@ struct stub_spec {
 	struct displaced *displaced; /* ENTRY: NULL: the window is a NOP */
 	u64 return_lookup; /* RETURN: C: u64 find(struct reader *or_null, u64 slot, struct hit *or_null): pops the
 			      hooked return, gives where to go on; hit->return_address is the caller proper */
-	u64 function;	   /* EXIT: the ENTRY stub's displaced */
+	u64 function;			   /* EXIT: the ENTRY stub's displaced */
 	const struct signature *signature; /* EXIT */
 	u16 ret_call, ret_skip;		   /* EXIT */
 	u16 ret_leave;	   /* RETURN: the image must have stored the return address */

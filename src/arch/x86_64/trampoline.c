@@ -483,9 +483,9 @@ int x86_64_trampoline_stub(struct codebuf *buf, struct stub_spec *spec)
  * which a mark is recognised as one that is in use (hook/stale.c).
  */
 struct frame_plan {
-	u32 saved; /* registers */
-	u32 words; /* words of hit->regs that hold something */
-	u32 facts; /* IMAGE_FACT_* of all programs */
+	u32 saved;	 /* registers */
+	u32 words;	 /* words of hit->regs that hold something */
+	u32 facts;	 /* IMAGE_FACT_* of all programs */
 	u32 typed_words; /* words of the typed context that some program reads */
 	bool typed, modifies;
 	s32 size;      /* of the frame: rsp + size is the stub's stack pointer */
@@ -782,9 +782,8 @@ static void emit_hook_return(struct codebuf *buf, const struct trampoline_spec *
 static void emit_calls(struct codebuf *buf, const struct trampoline_spec *spec,
 		       const struct frame_plan *plan, struct outside *ret_outside)
 {
-	const s32 result = plan->modifies
-				   ? plan->typed_at + word_at(spec->signature->slot_count)
-				   : 0;
+	const s32 result =
+		plan->modifies ? plan->typed_at + word_at(spec->signature->slot_count) : 0;
 	u32 done[TRAMPOLINE_MAX_CALLS], count = 0;
 
 	for (u32 i = 0; i < spec->call_count; i++) {

@@ -37,6 +37,7 @@ struct shared {
 	u32 command; /* back to IDLE when done */
 	int result;
 	u32 victim;
+	bool typed; /* entry and exit with a signature, in place of a hooked return */
 	int worker;
 	bool traced;
 	/* The stopper's call to the parent. */
@@ -74,6 +75,17 @@ COUNTING(1)
 COUNTING(2)
 COUNTING(3)
 
+#define COUNTING_TYPED(n)                                                                          \
+	static u64 count_typed_##n(u64 *args)                                                      \
+	{                                                                                          \
+		counts[n] += args[0] == 3 && args[1] == 4 && (!(n & 1) || (u32)args[2] == 11);     \
+		return 0;                                                                          \
+	}
+COUNTING_TYPED(0)
+COUNTING_TYPED(1)
+COUNTING_TYPED(2)
+COUNTING_TYPED(3)
+
 /* Child, main thread. */
 
 static struct site_spec sites[2];
@@ -99,6 +111,20 @@ static int attach(struct hook_link **link, bool second)
 	};
 	u32 failed;
 
+	if (shared->typed) {
+		both[0].program.entry = ptr_to_u64(second ? (const void *)count_typed_2
+							  : (const void *)count_typed_0);
+		both[1].program.entry = ptr_to_u64(second ? (const void *)count_typed_3
+							  : (const void *)count_typed_1);
+		both[1].side = HOOK_EXIT;
+		/* Words on the stack too, whatever they hold: their copies are one more thing to step through. */
+		both[0].signature = both[1].signature =
+			(struct signature){.known = 1,
+					   .slot_count = 2,
+					   .stack_words = 1,
+					   .returns = SIGNATURE_INTEGER,
+					   .slots = {SIGNATURE_GENERAL, SIGNATURE_GENERAL + 1}};
+	}
 	return hook_attach_batch(both, 2, &stopper, link, &failed);
 }
 
@@ -344,11 +370,12 @@ static bool try_boundary(const struct scenario *scenario, u32 steps)
 	return inside;
 }
 
-static int start_child(u32 victim)
+static int start_child(u32 victim, bool typed)
 {
 	int pid;
 
 	shared->victim = victim;
+	shared->typed = typed;
 	shared->traced = false;
 	shared->worker = 0;
 	pid = fork();
@@ -362,7 +389,7 @@ static int start_child(u32 victim)
 	return pid;
 }
 
-static void walk(u32 victim)
+static void walk(u32 victim, bool typed)
 {
 	int pid, hits;
 
@@ -370,7 +397,7 @@ static void walk(u32 victim)
 		SKIP("the sanitizer's own code is stepped through and uses vector registers");
 	sites[0] = nop_site((void *)stepped_nop);
 	sites[1] = prologue_site((void *)stepped_prologue);
-	pid = start_child(victim);
+	pid = start_child(victim, typed);
 	for (u32 i = 0; i < ARRAY_SIZE(scenarios) && !test_failed_here; i++) {
 		u32 steps = 0;
 
@@ -389,12 +416,22 @@ static void walk(u32 victim)
 
 static void every_boundary_of_a_nop_site(void)
 {
-	walk(0);
+	walk(0, false);
 }
 
 static void every_boundary_of_a_displaced_prologue(void)
 {
-	walk(1);
+	walk(1, false);
+}
+
+static void every_boundary_of_a_called_nop_site(void)
+{
+	walk(0, true);
+}
+
+static void every_boundary_of_a_called_displaced_prologue(void)
+{
+	walk(1, true);
 }
 
 int main(void)
@@ -403,5 +440,7 @@ int main(void)
 		      0);
 	RUN(every_boundary_of_a_nop_site);
 	RUN(every_boundary_of_a_displaced_prologue);
+	RUN(every_boundary_of_a_called_nop_site);
+	RUN(every_boundary_of_a_called_displaced_prologue);
 	return test_done();
 }

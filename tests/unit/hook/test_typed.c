@@ -80,7 +80,8 @@ PROGRAM u64 at_hooked_return(struct abi_pt_regs_x86_64 *regs)
 }
 
 /* "g0 v0 s1": general, vector, stack. */
-static struct signature signature_of(const char *slots, u32 stack_words, enum signature_return returns)
+static struct signature signature_of(const char *slots, u32 stack_words,
+				     enum signature_return returns)
 {
 	struct signature signature = {
 		.known = 1, .stack_words = (u8)stack_words, .returns = (u8)returns};
@@ -88,11 +89,10 @@ static struct signature signature_of(const char *slots, u32 stack_words, enum si
 	for (const char *at = slots; *at; at += at[2] ? 3 : 2) {
 		u32 number = (u32)(at[1] >= 'a' ? at[1] - 'a' + 10 : at[1] - '0');
 
-		signature.slots[signature.slot_count++] =
-			(u8)((*at == 'g'   ? SIGNATURE_GENERAL
-			      : *at == 'v' ? SIGNATURE_VECTOR
-					   : SIGNATURE_STACK) +
-			     number);
+		signature.slots[signature.slot_count++] = (u8)((*at == 'g'   ? SIGNATURE_GENERAL
+								: *at == 'v' ? SIGNATURE_VECTOR
+									     : SIGNATURE_STACK) +
+							       number);
 	}
 	return signature;
 }
@@ -529,8 +529,8 @@ static void result_registers_are_those_of_the_function(void)
 
 	__asm__ volatile("call odd_results\n"
 			 "mov %%r8, %[r8]\nmov %%r9, %[r9]\nmov %%r10, %[r10]\nmov %%r11, %[r11]\n"
-			 : "=a"(ax), "=c"(cx), "=d"(dx), "=S"(si), "=D"(di), [r8] "=m"(r8),
-			   [r9] "=m"(r9), [r10] "=m"(r10), [r11] "=m"(r11)
+			 : "=a"(ax), "=c"(cx), "=d"(dx), "=S"(si),
+			   "=D"(di), [r8] "=m"(r8), [r9] "=m"(r9), [r10] "=m"(r10), [r11] "=m"(r11)
 			 :
 			 : "r8", "r9", "r10", "r11", "memory", "cc");
 	CHECK(!strcmp(order, "ex"));
