@@ -312,6 +312,7 @@ static int plan_sites(struct target *target, const struct link_request *request,
 	error = process_binary(target->process, module, &binary);
 	if (error)
 		return problem_set(problem, error, "%s: %s", module->path, binary_problem());
+	target_send_frames(target, module);
 	sites = calloc(request->count, sizeof(*sites));
 	if (!sites)
 		return problem_set(problem, -ENOMEM, "out of memory");

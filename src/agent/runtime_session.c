@@ -14,10 +14,12 @@
 #include "exec/exec.h"
 #include "exec/fault.h"
 #include "helpers/helpers.h"
+#include "hook/shadow.h"
 #include "maps/map.h"
 #include "sync/participant.h"
 #include "sync/reader.h"
 #include "unwind/modules.h"
+#include "unwind/register.h"
 
 #define MAX_MAPS  256
 #define MAX_LINKS 1024
@@ -473,6 +475,24 @@ static void serve_unwind(struct session *session)
 	reply(session, MIN(error, 0), 0, error < 0 ? "cannot use an unwind table" : NULL);
 }
 
+static void serve_runtime(struct session *session)
+{
+	const struct wire_runtime *request = (const void *)session->message.payload;
+	struct shadow_layout layout;
+
+	if (session->message.size != sizeof(*request)) {
+		reply(session, -EPROTO, 0, NULL);
+		return;
+	}
+	shadow_layout(&layout);
+	unwind_register_init(&(struct unwind_hooked){
+		layout.list, layout.top, layout.entries, layout.entry_size, layout.slot,
+		layout.target, layout.landing});
+	unwind_register_runtime(&(struct unwind_runtime){request->register_info,
+							 request->deregister_info});
+	reply(session, 0, 0, NULL);
+}
+
 static void serve_refresh(struct session *session)
 {
 	reply(session, fault_refresh(), 0, NULL);
@@ -492,7 +512,7 @@ int session_serve(struct session *session)
 		[WIRE_SITES] = serve_sites,	  [WIRE_ATTACH] = serve_attach,
 		[WIRE_DETACH] = serve_detach,	  [WIRE_DROP_PROG] = serve_drop_prog,
 		[WIRE_STATS] = serve_stats,	  [WIRE_REFRESH] = serve_refresh,
-		[WIRE_UNWIND] = serve_unwind,
+		[WIRE_UNWIND] = serve_unwind,	  [WIRE_RUNTIME] = serve_runtime,
 	};
 	u32 kind;
 	int error = wire_receive(session->fd, -1, 0, &session->message);

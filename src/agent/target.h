@@ -48,6 +48,7 @@ struct target {
 	struct target_map *maps;
 	struct target_table *tables;
 	size_t table_count;
+	bool has_runtime; /* the agent knows the C++ runtime */
 	u32 map_count;
 	struct wire_message message; /* the last one received */
 };
@@ -62,6 +63,11 @@ void target_close(struct target *target);
  * is left out: stacks end there.
  */
 void target_send_tables(struct target *target);
+/*
+ * Before functions of a module are entered: sends its table, by which displaced instructions are described, and the C++ runtime
+ * where there is one by now.
+ */
+void target_send_frames(struct target *target, const struct process_module *module);
 
 /*
  * Sends a request and waits for its answer (in target->message). 0; -ESRCH: the process is gone (target->exited); -EPROTO;

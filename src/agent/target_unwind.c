@@ -58,3 +58,33 @@ void target_send_tables(struct target *target)
 			send_table(target, &modules[i]);
 	}
 }
+
+/* libgcc_s, or a libgcc in the executable that kept its symbols. */
+static void send_runtime(struct target *target)
+{
+	static const char *const names[] = {"libgcc_s", "exe"};
+	struct wire_runtime request;
+	struct wire_reply reply;
+
+	for (size_t i = 0; !target->has_runtime && i < ARRAY_SIZE(names); i++) {
+		const struct process_module *module =
+			process_find_module(target->process, names[i]);
+
+		if (!module ||
+		    process_find_function(target->process, module, "__register_frame_info",
+					  &request.register_info) ||
+		    process_find_function(target->process, module, "__deregister_frame_info",
+					  &request.deregister_info))
+			continue;
+		target->has_runtime = !target_ask(target, WIRE_RUNTIME, &request, sizeof(request),
+						  NULL, 0, &reply);
+	}
+}
+
+void target_send_frames(struct target *target, const struct process_module *module)
+{
+	if (!is_sent(target, module))
+		send_table(target, module);
+	if (!target->has_runtime)
+		send_runtime(target);
+}

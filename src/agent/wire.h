@@ -45,6 +45,7 @@ enum wire_kind {
 	WIRE_STATS,
 	WIRE_REFRESH,
 	WIRE_UNWIND,
+	WIRE_RUNTIME,
 	WIRE_STOP,
 	WIRE_STOPPED,
 	WIRE_RESUME,
@@ -102,6 +103,11 @@ struct wire_attach {
 /* A module, with the descriptor of its unwind table: programs walk stacks. */
 struct wire_unwind {
 	u64 start, end, bias;
+};
+
+/* The process's C++ runtime: addresses of functions, as in unwind/register.h. */
+struct wire_runtime {
+	u64 register_info, deregister_info;
 };
 
 struct wire_handle {

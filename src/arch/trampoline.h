@@ -107,6 +107,7 @@ struct stub_spec {
 	u64 function;			   /* EXIT: the ENTRY stub's displaced */
 	const struct signature *signature; /* EXIT */
 	u16 ret_call, ret_skip;		   /* EXIT */
+	u16 ret_entry; /* RETURN: where hooked returns come to; the byte before it is the stub's as well */
 	u16 ret_leave;	   /* RETURN: the image must have stored the return address */
 	u16 ret_displaced; /* ENTRY */
 	u16 ret_branch;	   /* the jmp to the image; lies in one aligned word */

@@ -15,6 +15,7 @@
 #include <errno.h>
 
 #include "base/arena.h"
+#include "base/code_map.h"
 #include "base/mem.h"
 #include "base/self_mem.h"
 #include "base/sys.h"
@@ -81,12 +82,14 @@ static int reap(int timeout_ms)
 		err = sync_grace(timeout_ms);
 	if (err)
 		return err;
+	code_map_reap();
 	while (retired) {
 		struct site_image *image = retired;
 
 		retired = image->next;
 		site_free_image(image);
 	}
+	code_map_publish();
 	return 0;
 }
 
@@ -448,8 +451,10 @@ static int attach(const struct hook_attach *entries, u32 count, struct change *c
 		*ret_failed = i;
 		err = prepare(change, link->sites[i]);
 	}
-	if (!err)
+	if (!err) {
+		code_map_publish();
 		err = commit_attach(change, link, ret_failed);
+	}
 	if (err)
 		abandon(change, link);
 	return err;

@@ -184,6 +184,25 @@ static void drop_overwritten(struct shadow *shadow, const u64 *slot)
 	}
 }
 
+/*
+ * Frames that a throw or longjmp left are farther down the stack than the one being entered. Kept, they would make every lookup of an
+ * unwinder longer. A coroutine's stack may lie there as well: its slot holds the landing still.
+ */
+static void drop_left_behind(struct shadow *shadow, const u64 *slot)
+{
+	for (;;) {
+		u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
+		struct entry *entry = &shadow->entries[top - 1];
+		u64 below = slot_of(entry);
+
+		if (likely(below >= ptr_to_u64(slot) || below <= FLOOR_SLOT) ||
+		    read_slot(below) == entry->landing)
+			return;
+		__atomic_store_n(&entry->slot, 0, __ATOMIC_RELAXED);
+		lower_top(shadow);
+	}
+}
+
 static bool put(const struct reader *reader, struct shadow *shadow, const u64 *slot, u64 landing)
 {
 	struct entry *entry;
@@ -215,6 +234,7 @@ void shadow_push(struct reader *reader, u64 *slot, u64 landing)
 
 	if (unlikely(!shadow))
 		goto missed;
+	drop_left_behind(shadow, slot);
 	drop_overwritten(shadow, slot);
 	if (unlikely(!put(reader, shadow, slot, landing)))
 		goto missed;
@@ -318,6 +338,20 @@ static u64 find_in(const struct shadow *shadow, u64 slot, u64 value)
 			value = entry->target;
 	}
 	return value;
+}
+
+void shadow_layout(struct shadow_layout *ret_layout)
+{
+	_Static_assert(!offsetof(struct shadow, next), "unwinders follow the first word");
+	*ret_layout = (struct shadow_layout){
+		.list = ptr_to_u64(&shadows),
+		.top = offsetof(struct shadow, top),
+		.entries = offsetof(struct shadow, entries),
+		.entry_size = sizeof(struct entry),
+		.slot = offsetof(struct entry, slot),
+		.target = offsetof(struct entry, target),
+		.landing = offsetof(struct entry, landing),
+	};
 }
 
 u64 shadow_find(const struct reader *reader, u64 slot, u64 value)

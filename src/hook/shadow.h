@@ -37,4 +37,11 @@ u64 shadow_pop(struct reader *reader, u64 slot, struct hit *hit);
  */
 u64 shadow_find(const struct reader *reader, u64 slot, u64 value);
 
+/* Where all that lies, for unwinders that can only read memory: unwind/eh_frame.h's struct unwind_hooked says what is what. */
+struct shadow_layout {
+	u64 list;
+	u32 top, entries, entry_size, slot, target, landing;
+};
+void shadow_layout(struct shadow_layout *ret_layout);
+
 #endif

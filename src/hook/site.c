@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/arena.h"
+#include "base/code_map.h"
 #include "base/codebuf.h"
 #include "base/mem.h"
 #include "hook/shadow.h"
@@ -125,9 +126,18 @@ static u64 idle_of(const struct site_stub *stub)
 	return ptr_to_u64(stub->block.exec) + stub->spec.ret_idle;
 }
 
+/* Code without its notes runs as well; only unwinders do not see through it. */
+static void map_code(const struct text_block *block, u32 size, u64 window,
+		     const struct frame_notes *notes)
+{
+	code_map_add(ptr_to_u64(block->exec), size, window, notes);
+}
+
 static int emit_stub(struct site_stub *stub, u64 near)
 {
 	const struct arch *arch = arch_host();
+	struct frame_note room[CODE_MAP_MAX_NOTES];
+	struct frame_notes notes = {room, 0, ARRAY_SIZE(room)};
 	struct codebuf buf;
 	int err;
 
@@ -138,6 +148,7 @@ static int emit_stub(struct site_stub *stub, u64 near)
 	if (err)
 		return err;
 	codebuf_init(&buf, stub->block.write, ptr_to_u64(stub->block.exec), stub->block.size);
+	buf.frames = &notes;
 	err = arch->trampoline.stub(&buf, &stub->spec);
 	if (!err)
 		err = point_stub(stub, idle_of(stub));
@@ -145,6 +156,8 @@ static int emit_stub(struct site_stub *stub, u64 near)
 		err = text_commit(&stub->block);
 	if (err)
 		text_free(&stub->block);
+	else
+		map_code(&stub->block, buf.size, near, &notes);
 	return err;
 }
 
@@ -198,6 +211,8 @@ static int emit_image(const struct trampoline_spec *spec, u64 near, struct site_
 {
 	const struct arch *arch = arch_host();
 	struct site_image *image = arena_alloc(sizeof(*image));
+	struct frame_note room[CODE_MAP_MAX_NOTES];
+	struct frame_notes notes = {room, 0, ARRAY_SIZE(room)};
 	struct codebuf buf;
 	int err;
 
@@ -210,11 +225,13 @@ static int emit_image(const struct trampoline_spec *spec, u64 near, struct site_
 	if (err)
 		goto free_image;
 	codebuf_init(&buf, image->block.write, ptr_to_u64(image->block.exec), image->block.size);
+	buf.frames = &notes;
 	err = arch->trampoline.image(&buf, spec);
 	if (!err)
 		err = text_commit(&image->block);
 	if (err)
 		goto free_text;
+	map_code(&image->block, buf.size, 0, &notes);
 	*ret_image = image;
 	return 0;
 
@@ -243,7 +260,8 @@ static void plan_entry(const struct site *site, bool without_all, const struct h
 
 	if (has_calls(&site->sides[HOOK_RETURN], without_all, without)) {
 		spec->hook_return = ptr_to_u64((const void *)shadow_push);
-		spec->hook_site = site_stub_address(site, HOOK_RETURN);
+		spec->hook_site = site_stub_address(site, HOOK_RETURN) +
+				  site->stubs[HOOK_RETURN].spec.ret_entry;
 	}
 	if (has_calls(&site->sides[HOOK_EXIT], without_all, without) ||
 	    has_calls(&site->sides[HOOK_MODIFY], without_all, without)) {
@@ -305,6 +323,7 @@ void site_free_image(struct site_image *image)
 {
 	if (!image)
 		return;
+	code_map_remove(ptr_to_u64(image->block.exec));
 	text_free(&image->block);
 	arena_free(image);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "arch/arch.h"
+#include "unwind/generated.h"
 #include "unwind/modules.h"
 
 #define SP 0
@@ -97,8 +98,13 @@ int unwind_step(const struct unwind_env *env, struct unwind_frame *frame)
 {
 	u64 pc = frame->exact ? frame->ip : frame->ip - 1;
 	const struct unwind_row *row;
+	struct unwind_row made;
 	bool known;
 
+	if (unwind_generated_row(pc, &made)) {
+		row = &made;
+		goto step;
+	}
 	row = unwind_modules_find(pc, &known);
 	/* A signal's return trampoline is entered by a ret of the kernel's making: nothing precedes it. */
 	if (!frame->exact && (!row || row->rule == UNWIND_UNKNOWN)) {
@@ -109,6 +115,7 @@ int unwind_step(const struct unwind_env *env, struct unwind_frame *frame)
 	}
 	if (!row || row->rule == UNWIND_UNKNOWN)
 		return by_frame_pointer(env, frame);
+step:
 	if (row->rule == UNWIND_OUTERMOST)
 		return 0;
 	if (row->rule == UNWIND_SIGNAL)

@@ -321,6 +321,9 @@ static int emit_return_stub(struct codebuf *buf, struct stub_spec *spec)
 
 	codebuf_note(buf, FRAME_HOOKED, 0, 0);
 	note_cfa(buf, 0);
+	/* Unwinders look for the instruction in front of a return address. */
+	asm_byte(buf, 0x90);
+	spec->ret_entry = (u16)(buf->size - start);
 	asm_lea(buf, X86_RSP, X86_RSP, -8);
 	note_cfa(buf, STUB_CFA - 8);
 	asm_push(buf, X86_R11);

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "unwind/register.h"
+
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/code_map.h"
+#include "base/proc_maps.h"
+#include "base/sys.h"
+
+/* libgcc's struct object is six words; newer ones may have more. */
+#define OBJECT_WORDS 16
+/* An unwinder in another thread may still be reading a record that it was given before the runtime forgot it. */
+#define REST_SECONDS 1
+
+/* What the runtime was told at one time. */
+struct told {
+	struct told *next;
+	u64 forgotten_at; /* seconds */
+	u64 object[OBJECT_WORDS];
+	u8 *records;
+};
+
+static struct unwind_hooked hooked;
+static struct unwind_runtime runtime;
+static struct proc_mapping home; /* of the runtime */
+static struct told *current;
+static struct told *forgotten;
+
+static u64 now_seconds(void)
+{
+	struct timespec now = {0};
+
+	sys_clock_gettime(CLOCK_MONOTONIC, &now);
+	return (u64)now.tv_sec;
+}
+
+static void free_told(struct told *told)
+{
+	if (!told)
+		return;
+	arena_free(told->records);
+	arena_free(told);
+}
+
+static void free_rested(void)
+{
+	u64 now = now_seconds();
+
+	for (struct told **at = &forgotten; *at;) {
+		struct told *told = *at;
+
+		if (now - told->forgotten_at <= REST_SECONDS) {
+			at = &told->next;
+			continue;
+		}
+		*at = told->next;
+		free_told(told);
+	}
+}
+
+static struct told *write_records(const struct code_map *map)
+{
+	struct eh_frame out = {0};
+	struct told *told = arena_alloc(sizeof(*told));
+
+	if (!told)
+		return NULL;
+	eh_frame_write(&out, map, &hooked);
+	out.capacity = out.size;
+	out.size = 0;
+	out.bytes = told->records = arena_alloc(out.capacity);
+	if (!out.bytes) {
+		arena_free(told);
+		return NULL;
+	}
+	eh_frame_write(&out, map, &hooked);
+	return told;
+}
+
+static bool find_home(u64 address, struct proc_mapping *ret_mapping)
+{
+	struct proc_maps maps;
+	bool found = false;
+
+	if (proc_maps_open(&maps))
+		return false;
+	while (!found && proc_maps_next(&maps, ret_mapping))
+		found = address >= ret_mapping->start && address < ret_mapping->end;
+	proc_maps_close(&maps);
+	return found;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	return *a == *b;
+}
+
+/* The program may have unloaded it. */
+static bool runtime_is_there(void)
+{
+	struct proc_mapping now;
+
+	return runtime.register_info && find_home(runtime.register_info, &now) && now.executable &&
+	       now.start == home.start && now.end == home.end && same_name(now.name, home.name);
+}
+
+static void forget(struct told *told)
+{
+	void *(*deregister)(const void *) = ptr_from_u64(runtime.deregister_info);
+
+	deregister(told->records);
+	told->forgotten_at = now_seconds();
+	told->next = forgotten;
+	forgotten = told;
+}
+
+/* The new records first: callers are found at all times. */
+static void tell(const struct code_map *map)
+{
+	void (*register_info)(const void *, void *) = ptr_from_u64(runtime.register_info);
+	struct told *old = current, *told;
+
+	free_rested();
+	if (!runtime_is_there()) {
+		current = NULL;
+		runtime.register_info = 0;
+		return; /* it took what it was told with it: old is left to whoever may be reading it */
+	}
+	told = write_records(map);
+	if (!told)
+		return;
+	register_info(told->records, told->object);
+	current = told;
+	if (old)
+		forget(old);
+}
+
+void unwind_register_init(const struct unwind_hooked *layout)
+{
+	hooked = *layout;
+}
+
+void unwind_register_runtime(const struct unwind_runtime *found)
+{
+	struct proc_mapping mapping;
+
+	if (runtime_is_there() || !find_home(found->register_info, &mapping))
+		return;
+	home = mapping;
+	runtime = *found;
+	current = NULL;
+	code_map_set_listener(tell);
+	code_map_publish();
+}
