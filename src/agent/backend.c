@@ -9,6 +9,7 @@
 
 #include "agent/spawn.h"
 #include "agent/target.h"
+#include "binary/foreign.h"
 #include "maps/map.h"
 
 struct agent_link {
@@ -266,6 +267,7 @@ static int plan_site(struct process *process, const struct process_module *modul
 	const struct binary_function *function = NULL;
 	const char *reason = "";
 	u64 offset = request->offsets ? request->offsets[index] : 0;
+	char foreign[512];
 	int error = 0;
 
 	if (request->function)
@@ -285,6 +287,10 @@ static int plan_site(struct process *process, const struct process_module *modul
 				   function->name ? function->name : "the function", module->path,
 				   reason);
 	binary_rebase(spec, module->bias);
+	if (foreign_check(process, spec, foreign, sizeof(foreign)))
+		return problem_set(problem, -EBUSY, "%s in %s cannot be entered: %s",
+				   function->name ? function->name : "the function", module->path,
+				   foreign);
 	return 0;
 }
 

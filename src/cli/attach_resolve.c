@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "binary/foreign.h"
 #include "binary/process.h"
 
 /* One resolution at work. */
@@ -19,6 +20,7 @@ struct search {
 	struct attach_places *places;
 	char *problem;
 	size_t problem_size;
+	char foreign[512]; /* what somebody else did to the last function looked at */
 };
 
 static int __attribute__((format(printf, 3, 4)))
@@ -50,7 +52,13 @@ static const char *obstacle(struct search *search, const struct binary_function 
 	struct site_spec spec;
 	const char *reason = "no way in was found";
 
-	return binary_plan(search->binary, function, &spec, &reason) ? reason : NULL;
+	memset(&spec, 0, sizeof(spec));
+	if (binary_plan(search->binary, function, &spec, &reason))
+		return reason;
+	binary_rebase(&spec, search->module->bias);
+	return foreign_check(search->process, &spec, search->foreign, sizeof(search->foreign))
+		       ? search->foreign
+		       : NULL;
 }
 
 static int resolve_name(struct search *search)
@@ -160,7 +168,11 @@ static char *visible_path(const struct process *process, const struct process_mo
 int attach_resolve(struct process *process, const struct attach_section *section,
 		   struct attach_places *places, char *problem, size_t problem_size)
 {
-	struct search search = {process, section, NULL, NULL, places, problem, problem_size};
+	struct search search = {.process = process,
+				.section = section,
+				.places = places,
+				.problem = problem,
+				.problem_size = problem_size};
 	int err;
 
 	*places = (struct attach_places){0};

@@ -164,6 +164,42 @@ def seccomp_target():
     refused(Target("sleeper_seccomp").pid, lab.compile_bpf(GOOD), "seccomp")
 
 
+def _patch_main(target, patch):
+    """Writes over the first bytes of main, as a debugger does; returns them as they were."""
+    name = lab.victim("sleeper")
+    symbols = subprocess.run(["nm", name], capture_output=True, text=True, check=True).stdout
+    offset = next(int(line.split()[0], 16) for line in symbols.splitlines() if line.endswith(" T main"))
+    start = next(a for a, _, _, _, n in lab.maps_of(target.pid) if n.endswith("/sleeper"))
+    with open(f"/proc/{target.pid}/mem", "r+b", buffering=0) as memory:
+        memory.seek(start + offset)
+        before = memory.read(8)
+        memory.seek(start + offset)
+        memory.write(patch)
+    return before
+
+
+def debuggers_breakpoint():
+    """Left in the text by somebody who is gone: refused, and both the bytes and their likely owner are named."""
+    lab.need_root()
+    target = Target()
+    was = _patch_main(target, b"\xcc")
+    refused(target.pid, lab.compile_bpf(GOOD), "main", "breakpoint is at +0", "cc " + was[1:3].hex(" "), was[:3].hex(" "))
+
+
+def other_tools_jump():
+    lab.need_root()
+    target = Target()
+    _patch_main(target, b"\xe9\x10\x00\x00\x00")
+    refused(target.pid, lab.compile_bpf(GOOD), "main", "another tool's jump to 0x", "sleeper", "e9 10 00 00 00")
+
+
+def other_tools_bytes():
+    lab.need_root()
+    target = Target()
+    _patch_main(target, b"\x90\x90\x90\x90\x90")
+    refused(target.pid, lab.compile_bpf(GOOD), "main", "somebody else has patched it", "90 90 90 90 90")
+
+
 def no_such_process():
     result = lab.inlay("attach", "-p", 4194300, "--duration", "0.2", lab.compile_bpf(GOOD))
     assert result.returncode == 1 and "4194300" in result.stderr, result.stderr
@@ -207,5 +243,5 @@ def exhausted_disk_for_the_registry():
 
 lab.run(out_of_bounds_map_value, uninitialised_stack, unbounded_loop, wrong_helper_argument, missing_function,
         missing_binary, corrupt_object, wrong_machine, thirty_two_bit_target, static_target, musl_target, traced_target,
-        seccomp_target, no_such_process, exhausted_memory_for_objects,
+        seccomp_target, debuggers_breakpoint, other_tools_jump, other_tools_bytes, no_such_process, exhausted_memory_for_objects,
         exhausted_disk_for_the_registry)
