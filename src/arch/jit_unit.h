@@ -44,6 +44,10 @@ struct jit_unit {
 	u32 sub_cnt;
 	const u64 *values;
 	const u32 *offsets; /* code offset of each instruction */
+	const u16 *
+		live; /* bit per BPF register that is read behind each instruction before it is written */
+	const u8 *
+		targets; /* not 0: control comes to the instruction from elsewhere than the one before it */
 	bool far;
 	bool tail_calls; /* the program makes some: it is entered through arch->jit.entry */
 	u32 tail_slots;	 /* offset in a map's handle of the pointer to its struct tail_slots */

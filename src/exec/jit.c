@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "exec/exec.h"
 #include "exec/fault.h"
+#include "exec/jit_live.h"
 #include "exec/jit_scan.h"
 #include "format/insn.h"
 
@@ -42,6 +43,7 @@ static void compiler_release(struct compiler *c)
 	arena_free(c->subs);
 	arena_free(c->values);
 	arena_free(c->tails);
+	arena_free((void *)(uintptr_t)c->unit.live);
 	arena_free(c->unit.tails);
 	arena_free((void *)(uintptr_t)c->unit.offsets);
 	arena_free(c->now.offsets);
@@ -53,6 +55,7 @@ static int compiler_init(struct compiler *c, const struct image_header *image,
 			 const struct exec_env *env)
 {
 	u32 insn_cnt = image->insn_cnt, sub_cnt = image->subprog_cnt;
+	u16 *live;
 	int err;
 
 	*c = (struct compiler){.arch = arch_host()};
@@ -80,6 +83,13 @@ static int compiler_init(struct compiler *c, const struct image_header *image,
 	if (!c->subs || !c->values || !c->now.offsets || !c->now.entries || !c->now.epilogues ||
 	    !c->unit.offsets || !c->unit.tails)
 		return -ENOMEM;
+	/* Two arrays, one behind the other. */
+	live = arena_alloc(insn_cnt * (sizeof(u16) + sizeof(u8)));
+	if (!live)
+		return -ENOMEM;
+	c->unit.live = live;
+	c->unit.targets = (u8 *)(live + insn_cnt);
+	jit_live(image, live, (u8 *)(live + insn_cnt));
 	if (image->tail_cnt) {
 		c->tails = arena_alloc(image->tail_cnt * sizeof(*c->tails));
 		if (!c->tails)
@@ -106,6 +116,8 @@ static int emit_sub(struct compiler *c, struct codebuf *buf, u32 number)
 		used = c->arch->jit.insn(buf, &c->unit, i);
 		if (used < 0)
 			return used;
+		for (u32 next = i + 1; next < i + (u32)used; next++)
+			c->now.offsets[next] = buf->size;
 	}
 	c->now.epilogues[number] = buf->size;
 	return c->arch->jit.epilogue(buf, &c->unit, number);

@@ -7,6 +7,7 @@
 #define REX   0x40
 #define REX_W 0x08
 #define REX_R 0x04
+#define REX_X 0x02
 #define REX_B 0x01
 
 static bool fits_s8(s64 value)
@@ -14,10 +15,12 @@ static bool fits_s8(s64 value)
 	return value == (s8)value;
 }
 
-/* Everything up to ModRM. A byte register 4..7 needs a REX to mean spl..dil and not ah..bh. */
-static void emit_opcode(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 rm, bool byte_reg)
+/* Everything up to ModRM. extra: more bits of REX. A byte register 4..7 needs a REX to mean spl..dil and not ah..bh. */
+static void emit_opcode_rex(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 rm, bool byte_reg,
+			    u8 extra)
 {
-	u8 rex = (u8)((size == 8 ? REX_W : 0) | (reg >= 8 ? REX_R : 0) | (rm >= 8 ? REX_B : 0));
+	u8 rex = (u8)((size == 8 ? REX_W : 0) | (reg >= 8 ? REX_R : 0) | (rm >= 8 ? REX_B : 0) |
+		      extra);
 
 	if (size == 2)
 		asm_byte(buf, 0x66);
@@ -28,6 +31,11 @@ static void emit_opcode(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 rm
 	if (opcode > 0xff)
 		asm_byte(buf, (u8)(opcode >> 8));
 	asm_byte(buf, (u8)opcode);
+}
+
+static void emit_opcode(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 rm, bool byte_reg)
+{
+	emit_opcode_rex(buf, size, opcode, reg, rm, byte_reg, 0);
 }
 
 static void emit_modrm(struct codebuf *buf, u8 mod, u8 reg, u8 rm)
@@ -50,6 +58,17 @@ void asm_mem(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 base, s32 dis
 	emit_modrm(buf, mod, reg, base);
 	if ((base & 7) == X86_RSP)
 		asm_byte(buf, 0x24);
+	if (mod)
+		codebuf_put(buf, (u32)disp, mod == 1 ? 1 : 4);
+}
+
+void asm_mem_index(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 base, u8 index, s32 disp)
+{
+	u8 mod = disp == 0 && (base & 7) != X86_RBP ? 0 : fits_s8(disp) ? 1 : 2;
+
+	emit_opcode_rex(buf, size, opcode, reg, base, true, index >= 8 ? REX_X : 0);
+	emit_modrm(buf, mod, reg, X86_RSP);
+	asm_byte(buf, (u8)((index & 7) << 3 | (base & 7)));
 	if (mod)
 		codebuf_put(buf, (u32)disp, mod == 1 ? 1 : 4);
 }

@@ -49,6 +49,8 @@ enum asm_unary {
  */
 void asm_reg(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 rm);
 void asm_mem(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 base, s32 disp);
+/* base + index + disp; index is not rsp. */
+void asm_mem_index(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 base, u8 index, s32 disp);
 
 static inline void asm_byte(struct codebuf *buf, u8 byte)
 {

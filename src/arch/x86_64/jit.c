@@ -156,9 +156,13 @@ int x86_64_jit_insn(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	const struct bpf_insn *insn = &unit->insns[index];
 	int err = -EOPNOTSUPP;
+	u32 fused;
 
 	if (insn->dst_reg > BPF_REG_10 || insn->src_reg > BPF_REG_10)
 		return -EINVAL;
+	fused = jit_fuse(buf, unit, index);
+	if (fused)
+		return (int)fused;
 	switch (insn_class(insn)) {
 	case BPF_ALU:
 	case BPF_ALU64:

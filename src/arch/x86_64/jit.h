@@ -30,6 +30,9 @@ void jit_note_frame(struct codebuf *buf, const struct jit_sub *sub);
 /* Registers that the prologue of sub saves, as X86_BITs. */
 u32 jit_saved_regs(const struct jit_sub *sub);
 
+/* Emits several instructions as one, if they are of a known pattern. Returns how many, or 0. */
+u32 jit_fuse(struct codebuf *buf, const struct jit_unit *unit, u32 index);
+
 /* Each emits one instruction; 0 or -EOPNOTSUPP. */
 int jit_alu(struct codebuf *buf, const struct bpf_insn *insn);
 int jit_divide(struct codebuf *buf, const struct bpf_insn *insn);

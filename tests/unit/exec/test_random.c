@@ -159,6 +159,103 @@ static void put_atomic(struct generator *g)
 }
 
 /* Forward only, so that every program ends; where to is decided when the function is complete. */
+/* Sequences that the JIT has one instruction for, and near misses; jumps may go into the middle of those without addresses. */
+static void put_sum(struct generator *g)
+{
+	u8 to = reg(g), from = reg(g);
+
+	if (below(g, 4))
+		put(g, MOV_REG(to, from));
+	if (below(g, 3))
+		put(g, ALU64_IMM(BPF_ADD, to, (s32)value(g)));
+	if (below(g, 3))
+		put(g, ALU64_REG(BPF_ADD, to, reg(g)));
+	if (below(g, 2))
+		put(g, ALU64_IMM(BPF_ADD, to, (s32)below(g, 300) - 150));
+}
+
+static void put_access(struct generator *g)
+{
+	static const u8 sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
+	u8 to = reg(g), index = (u8)((to + 1 + below(g, 9)) % 10), other = reg(g);
+	u8 code = BPF_MEM | sizes[below(g, 4)];
+
+	put(g, MOV_IMM(index, (s32)below(g, SLOTS / 2) * 8));
+	put_behind(g, MOV_REG(to, 10));
+	if (below(g, 3)) {
+		put_behind(g, ALU64_IMM(BPF_ADD, to, -8 * SLOTS));
+		if (below(g, 2))
+			put_behind(g, ALU64_REG(BPF_ADD, to, index));
+	} else {
+		put_behind(g, ALU64_IMM(BPF_ADD, to, -16));
+	}
+	switch (below(g, 3)) {
+	case 0:
+		put_behind(g, INSN(BPF_LDX | code, below(g, 2) ? to : other, to, 0, 0));
+		break;
+	case 1:
+		put_behind(g, INSN(BPF_ST | code, to, 0, below(g, 2) ? 8 : 0, (s32)value(g)));
+		break;
+	default:
+		if (other != to)
+			put_behind(g, INSN(BPF_STX | code, to, other, 0, 0));
+		break;
+	}
+	put_behind(g, MOV_IMM(to, (s32)value(g)));
+}
+
+static void put_rotate(struct generator *g)
+{
+	u8 a = reg(g), b = reg(g), to = below(g, 2) ? b : reg(g),
+	   op = below(g, 2) ? BPF_LSH : BPF_RSH;
+	s32 left = 1 + (s32)below(g, 63), right = below(g, 8) ? 64 - left : 1 + (s32)below(g, 63);
+
+	put(g, MOV_REG(a, b));
+	put(g, ALU64_IMM(op, a, left));
+	if (to != b)
+		put(g, MOV_REG(to, b));
+	put(g, ALU64_IMM(op == BPF_LSH ? BPF_RSH : BPF_LSH, to, right));
+	put(g, ALU64_REG(BPF_OR, to, a));
+	if (below(g, 3))
+		put(g, MOV_IMM(a, (s32)value(g)));
+}
+
+static void put_update(struct generator *g)
+{
+	static const u8 ops[] = {BPF_ADD, BPF_SUB, BPF_OR, BPF_AND, BPF_XOR, BPF_MUL};
+	u32 size = below(g, 2) ? 8 : 4;
+	u8 code = BPF_MEM | (size == 8 ? BPF_DW : BPF_W), value_reg = reg(g);
+	u8 op = ops[below(g, 6)], class = size == 8 ? BPF_ALU64 : BPF_ALU;
+	s16 off = place(g, size);
+
+	put(g, INSN(BPF_LDX | code, value_reg, 10, off, 0));
+	if (below(g, 2))
+		put(g, INSN(class | op | BPF_K, value_reg, 0, 0, (s32)value(g)));
+	else
+		put(g, INSN(class | op | BPF_X, value_reg, reg(g), 0, 0));
+	put(g, INSN(BPF_STX | code, 10, value_reg, off, 0));
+	if (below(g, 3))
+		put(g, MOV_IMM(value_reg, (s32)value(g)));
+}
+
+static void put_pattern(struct generator *g)
+{
+	switch (below(g, 4)) {
+	case 0:
+		put_sum(g);
+		break;
+	case 1:
+		put_access(g);
+		break;
+	case 2:
+		put_rotate(g);
+		break;
+	default:
+		put_update(g);
+		break;
+	}
+}
+
 static void put_jump(struct generator *g)
 {
 	static const u8 ops[] = {BPF_JA,  BPF_JEQ, BPF_JGT,  BPF_JGE,  BPF_JSET, BPF_JNE,
@@ -187,7 +284,10 @@ static void put_body(struct generator *g, u32 length, bool main)
 		put(g, INSN(BPF_ST | BPF_MEM | BPF_DW, 10, 0, (s16)(-8 * (s32)(i + 1)),
 			    (s32)value(g)));
 	while (g->start_count < length) {
-		switch (below(g, 16)) {
+		switch (below(g, 20)) {
+		case 16 ... 19:
+			put_pattern(g);
+			break;
 		case 0:
 			put_constant(g, reg(g), value(g));
 			break;

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "exec/jit_live.h"
+
+#include "format/insn.h"
+
+#define BIT(reg)     (1u << (reg))
+#define ARGUMENTS    0x3eu /* r1 to r5 */
+#define CALLER_SAVED 0x3fu
+#define FRAME	     BIT(BPF_REG_10)
+#define ALL	     0x7ffu
+
+struct effect {
+	u32 reads, writes;
+};
+
+static struct effect effect_of_load(const struct bpf_insn *insn)
+{
+	if (insn_is_ld_imm64(insn))
+		return (struct effect){0, BIT(insn->dst_reg)};
+	/* Packet loads may also leave the function, with 0 in r0. */
+	return (struct effect){BIT(BPF_REG_6) | BIT(insn->src_reg), CALLER_SAVED};
+}
+
+static struct effect effect_of_alu(const struct bpf_insn *insn)
+{
+	struct effect effect = {BIT(insn->dst_reg), BIT(insn->dst_reg)};
+
+	if (insn_op(insn) == BPF_MOV)
+		effect.reads = 0;
+	if (insn_uses_reg(insn) && insn_op(insn) != BPF_END && insn_op(insn) != BPF_NEG)
+		effect.reads |= BIT(insn->src_reg);
+	return effect;
+}
+
+static struct effect effect_of_jump(const struct bpf_insn *insn)
+{
+	switch (insn_op(insn)) {
+	case BPF_JA:
+		return (struct effect){0, 0};
+	case BPF_EXIT:
+		return (struct effect){CALLER_SAVED, 0};
+	case BPF_CALL:
+		/* Verified code passes arguments and a result; bare code may pass anything. */
+		if (insn_is_call_subprog(insn))
+			return (struct effect){ALL, 0};
+		return (struct effect){ARGUMENTS | (insn_uses_reg(insn) ? BIT(insn->dst_reg) : 0),
+				       CALLER_SAVED};
+	default:
+		return (struct effect){
+			BIT(insn->dst_reg) | (insn_uses_reg(insn) ? BIT(insn->src_reg) : 0), 0};
+	}
+}
+
+static struct effect effect_of(const struct bpf_insn *insn)
+{
+	switch (insn_class(insn)) {
+	case BPF_LD:
+		return effect_of_load(insn);
+	case BPF_LDX:
+		return (struct effect){BIT(insn->src_reg), BIT(insn->dst_reg)};
+	case BPF_ST:
+		return (struct effect){BIT(insn->dst_reg), 0};
+	case BPF_STX:
+		/* Atomics may write what they read, and read r0: none of it is taken for written. */
+		return (struct effect){BIT(insn->dst_reg) | BIT(insn->src_reg) |
+					       (insn_mode(insn) == BPF_ATOMIC ? BIT(0) : 0),
+				       0};
+	case BPF_JMP:
+	case BPF_JMP32:
+		return effect_of_jump(insn);
+	default:
+		return effect_of_alu(insn);
+	}
+}
+
+/* Where the instruction jumps to, besides or instead of the next one; -1: nowhere. */
+static s64 jumps_to(const struct bpf_insn *insn, u32 index)
+{
+	u8 class = insn_class(insn), op = insn_op(insn);
+
+	if ((class != BPF_JMP && class != BPF_JMP32) || op == BPF_CALL || op == BPF_EXIT)
+		return -1;
+	if (op == BPF_JA && class == BPF_JMP32)
+		return (s64)index + 1 + insn->imm;
+	return (s64)index + 1 + insn->off;
+}
+
+static bool goes_on(const struct bpf_insn *insn)
+{
+	u8 class = insn_class(insn), op = insn_op(insn);
+
+	return (class != BPF_JMP && class != BPF_JMP32) || (op != BPF_JA && op != BPF_EXIT);
+}
+
+/* before[i]: what is live before i. Returns whether something was learned. */
+static bool pass(const struct bpf_insn *insns, u32 count, u16 *live)
+{
+	bool changed = false;
+
+	for (u32 i = count; i-- > 0;) {
+		u32 width = insn_is_ld_imm64(&insns[i]) ? 2 : 1;
+		s64 target = jumps_to(&insns[i], i);
+		u32 after = FRAME;
+
+		for (int way = 0; way < 2; way++) {
+			s64 to = way ? target : goes_on(&insns[i]) ? (s64)i + width : -1;
+			struct effect effect;
+
+			if (to < 0 || to >= count)
+				continue;
+			effect = effect_of(&insns[to]);
+			after |= effect.reads | (live[to] & ~effect.writes);
+		}
+		/* The second half of a constant looks like an instruction of class LD: harmless, nobody asks. */
+		changed = changed || (after & ~(u32)live[i]);
+		live[i] |= (u16)after;
+	}
+	return changed;
+}
+
+void jit_live(const struct image_header *image, u16 *live, u8 *targets)
+{
+	const struct bpf_insn *insns = image_insns(image);
+
+	for (u32 i = 0; i < image->subprog_cnt; i++)
+		targets[image_subprogs(image)[i].start] = 1;
+	for (u32 i = 0; i < image->insn_cnt; i++) {
+		s64 to = jumps_to(&insns[i], i);
+
+		if (to >= 0 && to < image->insn_cnt)
+			targets[to] = 1;
+		i += insn_is_ld_imm64(&insns[i]);
+	}
+	while (pass(insns, image->insn_cnt, live))
+		;
+}
