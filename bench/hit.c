@@ -3,7 +3,7 @@
  * What does a probe cost the function it is on?
  *
  * Thread-CPU ns a call over the same function without a probe, for an empty BPF program (r0 = 0; exit) at entry, exit and
- * both; beside a hand-written trampoline (saves six argument registers and calls an empty function) and, with root and a
+ * both, without a signature (uprobe, uretprobe) and with one (fentry, fexit, fmod_ret); beside a hand-written trampoline (saves six argument registers and calls an empty function) and, with root and a
  * kernel that has them, the kernel's uprobe and uretprobe with the same program. Rounds interleave the variants; the
  * value is the median over rounds, the spread half the distance between quartiles.
  */
@@ -34,15 +34,20 @@ __asm__(".text\n"
 	".endm\n"
 	"victim bare\nvictim probe_entry\nvictim probe_exit\nvictim probe_both\n"
 	"victim kernel_entry\nvictim kernel_exit\n"
+	"victim probe_fentry\nvictim probe_fexit\nvictim probe_typed\nvictim probe_modify\n"
 	".balign 64\nfloor_entry:\ncall floor_tramp\nret\n"
 	".balign 64\nfloor_jump:\njmp floor_jump_tramp\nfloor_jump_back:\nret\n"
 	".balign 64\nfloor_exit:\njmp floor_exit_tramp\nfloor_exit_back:\nret\n"
+	".balign 64\nfloor_call:\njmp floor_call_tramp\nfloor_call_back:\nret\n"
 	".balign 64\nempty:\nret\n"
 	".macro save\npush %rdi\npush %rsi\npush %rdx\npush %rcx\npush %r8\npush %r9\n.endm\n"
 	".macro restore\npop %r9\npop %r8\npop %rcx\npop %rdx\npop %rsi\npop %rdi\n.endm\n"
 	".balign 64\nfloor_tramp:\nsave\ncall empty\nrestore\nret\n"
 	".balign 64\nfloor_jump_tramp:\nsub $8, %rsp\nsave\ncall empty\nrestore\nadd $8, %rsp\n"
 	"jmp floor_jump_back\n"
+	".balign 64\nfloor_call_tramp:\nsub $8, %rsp\nsave\ncall empty\nrestore\n"
+	"call floor_call_back\npush %rax\npush %rdx\ncall empty\npop %rdx\npop %rax\n"
+	"add $8, %rsp\nret\n"
 	".balign 64\nfloor_exit_tramp:\npop kept_return(%rip)\nlea floor_landing(%rip), %r11\n"
 	"push %r11\njmp floor_exit_back\n"
 	".balign 64\nfloor_landing:\npush %rax\npush %rdx\ncall empty\npop %rdx\npop %rax\n"
@@ -50,7 +55,8 @@ __asm__(".text\n"
 	".local kept_return\n.comm kept_return, 8, 8\n");
 
 extern const char bare[], probe_entry[], probe_exit[], probe_both[], kernel_entry[], kernel_exit[],
-	floor_entry[], floor_jump[], floor_exit[];
+	floor_entry[], floor_jump[], floor_exit[], floor_call[], probe_fentry[], probe_fexit[],
+	probe_typed[], probe_modify[];
 
 struct variant {
 	const char *name;
@@ -70,6 +76,11 @@ static struct variant variants[] = {
 	{"inlay entry and exit", probe_both, CALLS, true, {0}},
 	{"kernel uprobe", kernel_entry, CALLS_KERNEL, false, {0}},
 	{"kernel uretprobe", kernel_exit, CALLS_KERNEL, false, {0}},
+	{"inlay fentry", probe_fentry, CALLS, true, {0}},
+	{"inlay fexit", probe_fexit, CALLS, true, {0}},
+	{"floor entry and exit (function called)", floor_call, CALLS, true, {0}},
+	{"inlay fentry and fexit", probe_typed, CALLS, true, {0}},
+	{"inlay fmod_ret", probe_modify, CALLS, true, {0}},
 };
 
 static double thread_ns(void)
@@ -125,11 +136,20 @@ static int attach(const struct exec_code *code)
 	struct hook_program program = {.entry = ptr_to_u64((const void *)code->entry),
 				       .slot = 0,
 				       .clobbers = code->clobbers};
+	const struct signature typed = {.known = 1,
+					.slot_count = 2,
+					.returns = SIGNATURE_INTEGER,
+					.slots = {SIGNATURE_GENERAL, SIGNATURE_GENERAL + 1}};
 	struct hook_attach entries[] = {
 		{.site = nop_site(probe_entry), .side = HOOK_ENTRY, .program = program},
 		{.site = nop_site(probe_exit), .side = HOOK_RETURN, .program = program},
 		{.site = nop_site(probe_both), .side = HOOK_ENTRY, .program = program},
 		{.site = nop_site(probe_both), .side = HOOK_RETURN, .program = program},
+		{nop_site(probe_fentry), HOOK_ENTRY, program, typed, 0},
+		{nop_site(probe_fexit), HOOK_EXIT, program, typed, 0},
+		{nop_site(probe_typed), HOOK_ENTRY, program, typed, 0},
+		{nop_site(probe_typed), HOOK_EXIT, program, typed, 0},
+		{nop_site(probe_modify), HOOK_MODIFY, program, typed, 0},
 	};
 	struct hook_link *link;
 

@@ -367,9 +367,8 @@ static int send_sites(struct target *target, const struct link_request *request,
 		      const struct wire_site *sites, u32 program, const struct problem *problem,
 		      u32 *ret_handle)
 {
-	struct wire_attach attach = {.program = program,
-				     .side = side_of(request),
-				     .count = request->count};
+	struct wire_attach attach = {
+		.program = program, .side = side_of(request), .count = request->count};
 	struct wire_reply reply = {0};
 	int error = 0;
 

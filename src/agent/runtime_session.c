@@ -485,11 +485,11 @@ static void serve_runtime(struct session *session)
 		return;
 	}
 	shadow_layout(&layout);
-	unwind_register_init(&(struct unwind_hooked){
-		layout.list, layout.top, layout.entries, layout.entry_size, layout.slot,
-		layout.target, layout.landing});
-	unwind_register_runtime(&(struct unwind_runtime){request->register_info,
-							 request->deregister_info});
+	unwind_register_init(&(struct unwind_hooked){layout.list, layout.top, layout.entries,
+						     layout.entry_size, layout.slot, layout.target,
+						     layout.landing});
+	unwind_register_runtime(
+		&(struct unwind_runtime){request->register_info, request->deregister_info});
 	reply(session, 0, 0, NULL);
 }
 

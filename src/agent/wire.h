@@ -94,9 +94,9 @@ struct wire_site {
 #define WIRE_SITES_PER_PACKET (WIRE_MAX_PAYLOAD / sizeof(struct wire_site))
 
 struct wire_attach {
-	u32 program; /* handle of WIRE_PROG */
-	u32 side;    /* enum hook_side */
-	u32 count;   /* sites sent before */
+	u32 program;		    /* handle of WIRE_PROG */
+	u32 side;		    /* enum hook_side */
+	u32 count;		    /* sites sent before */
 	struct signature signature; /* of all of them; or not known */
 };
 

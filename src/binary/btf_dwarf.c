@@ -230,7 +230,10 @@ static int encode(const char *dwarf, const char *to, const struct problem *probl
 			    "not installed",
 			    name);
 	if (error)
-		return fail(problem, error, "pahole cannot make BTF of the types of %s", name);
+		return fail(
+			problem, error,
+			"pahole cannot make BTF of the types of %s (it knows those of C, not all of C++)",
+			name);
 	return 0;
 }
 

@@ -303,10 +303,9 @@ long link_create_command(struct command *command)
 		break;
 	case BPF_PROG_TYPE_TRACING:
 		result = command->attr.link_create.attach_type ==
-					 program->program.image->attach_type &&
-				 !command->attr.link_create.flags
-				 ? create_tracing(program,
-						  command->attr.link_create.tracing.cookie)
+						 program->program.image->attach_type &&
+					 !command->attr.link_create.flags
+				 ? create_tracing(program, command->attr.link_create.tracing.cookie)
 				 : -EINVAL;
 		break;
 	case BPF_PROG_TYPE_TRACEPOINT:

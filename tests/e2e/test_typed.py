@@ -190,6 +190,36 @@ def types_come_from_a_separate_file():
         del os.environ["XDG_CACHE_HOME"]
 
 
+THROWS = """
+extern "C" int usleep(unsigned);
+extern "C" void _exit(int);
+extern "C" __attribute__((noipa)) int thrower(int a) { if (a & 1) throw a; return a; }
+extern "C" __attribute__((noipa)) int middle(int a) { int result = thrower(a); asm volatile(""); return result + 1; }
+int main()
+{
+	for (int i = 0;; i++) {
+		int caught = 0, result = 0;
+		try { result = middle(i); } catch (int number) { caught = number; }
+		if (caught != (i & 1 ? i : 0) || result != (i & 1 ? 0 : i + 1)) _exit(1);
+		usleep(200);
+	}
+}
+"""
+
+
+def exceptions_pass_through_a_called_function():
+    lab.need("g++", "pahole")
+    binary = os.path.join(lab.folder(), "throws")
+    subprocess.run(["g++", "-g", "-O2", "-x", "c++", "-", "-o", binary], input=THROWS, text=True, check=True)
+    target = lab.start([binary], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.1)
+    seen, _ = _run("""
+SEC("fexit/:middle") int BPF_PROG(outer, int a, int result) { note(0, 1); return 0; }
+SEC("fexit/:thrower") int BPF_PROG(inner, int a, int result) { note(1, 1); return 0; }
+""", target=target)
+    assert seen == {0: 1, 1: 1}, seen
+
+
 lab.run(arguments_and_result, many_signatures, memory_is_read_through_pointers, results_are_replaced,
         typed_and_untyped_share_a_function, attaching_and_detaching_under_load, what_is_not_served_is_refused,
-        no_types_is_one_error, types_come_from_a_separate_file)
+        no_types_is_one_error, exceptions_pass_through_a_called_function, types_come_from_a_separate_file)
