@@ -12,6 +12,14 @@ extern const struct map_ops percpu_hash_ops;
 extern const struct map_ops prog_array_ops;
 extern const struct map_ops ringbuf_ops;
 extern const struct map_ops stack_trace_ops;
+/* inert.c: without elements */
+extern const struct map_ops perf_event_array_ops;
+extern const struct map_ops sockmap_ops;
+extern const struct map_ops sockhash_ops;
+extern const struct map_ops xskmap_ops;
+extern const struct map_ops reuseport_sockarray_ops;
+extern const struct map_ops cgroup_storage_ops;
+extern const struct map_ops percpu_cgroup_storage_ops;
 
 #define MAP_ACCESS_FLAGS (BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A backward dataflow over the instructions, before the search. For the point before each instruction:
+ * A backward dataflow over the instructions, before the search, and again when the search has decided a jump for the first
+ * time (precise_predicted): only decided jumps count as conditions. For the point before each instruction:
  *
  *   live(i)   registers, and stack slots of the running frame, that some path from i reads before it writes them
  *   exact(i)  of those: the ones whose number some path from i may use where safety depends

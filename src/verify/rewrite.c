@@ -30,7 +30,8 @@ static int add_map(struct verifier *env, u32 at, int fd, const struct verify_map
 		result->map_cnt++;
 	}
 	if (map->type == BPF_MAP_TYPE_PERCPU_ARRAY || map->type == BPF_MAP_TYPE_PERCPU_HASH ||
-	    map->type == BPF_MAP_TYPE_LRU_PERCPU_HASH)
+	    map->type == BPF_MAP_TYPE_LRU_PERCPU_HASH ||
+	    map->type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE)
 		result->facts |= IMAGE_FACT_PERCPU;
 	env->facts[at].map = map;
 	env->facts[at].map_index = i;

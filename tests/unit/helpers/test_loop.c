@@ -85,6 +85,37 @@ static void lock_of_a_dead_holder_is_taken(void)
 	munmap(word, 4096);
 }
 
+static void cgroup_storage_is_one_value(void)
+{
+	struct map_spec spec = {
+		.type = BPF_MAP_TYPE_CGROUP_STORAGE, .key_size = 16, .value_size = 24};
+	u64 *value;
+	struct map *map;
+
+	CHECK_EQ(map_create(&spec, 1, &map), 0);
+	value = ptr_from_u64(helper_get_local_storage(ptr_to_u64(map), 0, 0, 0, 0));
+	CHECK_EQ(value[0] | value[1] | value[2], 0);
+	value[2] = 5;
+	CHECK_EQ(helper_get_local_storage(ptr_to_u64(map), 0, 0, 0, 0), ptr_to_u64(value));
+	map_close(map);
+	spec.max_entries = 1;
+	CHECK_EQ(map_create(&spec, 1, &map), -EINVAL);
+}
+
+static void maps_of_the_kernels_things_are_empty(void)
+{
+	struct map_spec spec = {
+		.type = BPF_MAP_TYPE_SOCKMAP, .key_size = 4, .value_size = 4, .max_entries = 3};
+	u32 key = 0;
+	struct map *map;
+
+	CHECK_EQ(map_create(&spec, 1, &map), 0);
+	CHECK_EQ(helper_map_lookup_elem(ptr_to_u64(map), ptr_to_u64(&key), 0, 0, 0), 0);
+	CHECK_EQ(helper_map_update_elem(ptr_to_u64(map), ptr_to_u64(&key), ptr_to_u64(&key), 0, 0),
+		 (u64)-EOPNOTSUPP);
+	map_close(map);
+}
+
 static struct abi_packet_context packet_in(u8 *buffer, u32 size, u32 start, u32 length)
 {
 	struct abi_packet_context ctx = {0};
@@ -169,6 +200,8 @@ int main(void)
 	RUN(loop_counts_its_rounds);
 	RUN(elements_of_arrays_and_hashes_are_visited);
 	RUN(lock_of_a_dead_holder_is_taken);
+	RUN(cgroup_storage_is_one_value);
+	RUN(maps_of_the_kernels_things_are_empty);
 	RUN(vlan_tags_come_back_off);
 	RUN(packets_do_not_outgrow_their_room);
 	RUN(xdp_ends_move_within_bounds);
