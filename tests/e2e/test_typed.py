@@ -2,6 +2,7 @@
 """Typed programs: fentry, fexit and fmod_ret on the functions of a program built with -g, by BTF made from its DWARF."""
 import json
 import os
+import random as randoms
 import shutil
 import struct
 import subprocess
@@ -220,6 +221,115 @@ SEC("fexit/:thrower") int BPF_PROG(inner, int a, int result) { note(1, 1); retur
     assert seen == {0: 1, 1: 1}, seen
 
 
-lab.run(arguments_and_result, many_signatures, memory_is_read_through_pointers, results_are_replaced,
+# ---- random signatures ----
+
+# name: (declaration, size, [(offset, struct format or bytes of a long double / __int128, C field)])
+_STRUCTS = {
+    "s1": ("char a; int b;", 8, [(0, "b", "a"), (4, "i", "b")]),
+    "s2": ("float a, b, c;", 12, [(0, "f", "a"), (4, "f", "b"), (8, "f", "c")]),
+    "s3": ("double a; int b;", 16, [(0, "d", "a"), (8, "i", "b")]),
+    "s4": ("long a, b;", 16, [(0, "q", "a"), (8, "q", "b")]),
+    "s5": ("int a; float b; double c;", 16, [(0, "i", "a"), (4, "f", "b"), (8, "d", "c")]),
+    "s6": ("float a; short b[3];", 12, [(0, "f", "a"), (4, "h", "b[0]"), (6, "h", "b[1]"), (8, "h", "b[2]")]),
+    "s7": ("char a; long b;", 9, [(0, "b", "a"), (1, "q", "b")]),
+    "s8": ("char a[3];", 3, [(0, "b", "a[0]"), (1, "b", "a[1]"), (2, "b", "a[2]")]),
+    "s9": ("struct { double x; } a; double b;", 16, [(0, "d", "a.x"), (8, "d", "b")]),
+    "s10": ("long double a;", 16, [(0, "L", "a")]),
+    "s11": ("union { int i; float f; } a; float b;", 8, [(0, "f", "a.f"), (4, "f", "b")]),
+}
+_SCALARS = {"char": "b", "short": "h", "int": "i", "long": "q", "float": "f", "double": "d", "long double": "L",
+            "__int128": "x", "void *": "p", "bool": "?"}
+
+
+def _raw(code, number):
+    """Bytes of a value; None where they mean nothing."""
+    if code == "L":  # the 80 bits of a small positive number
+        exponent = number.bit_length() - 1
+        return list(struct.pack("<QH", number << (63 - exponent), 16383 + exponent)) + [None] * 6
+    if code == "x":
+        return list(number.to_bytes(16, "little"))
+    if code == "?":
+        return [1]
+    return list(struct.pack("<" + {"p": "Q"}.get(code, code), number))
+
+
+class _Argument:
+    """One argument of a random type with a value: its C, and the words that a program must see."""
+
+    def __init__(self, random, name):
+        self.name = name
+        if random.random() < 0.35:
+            kind = random.choice(sorted(_STRUCTS))
+            _, size, fields = _STRUCTS[kind]
+            raw = [None] * size
+            values = []
+            for offset, code, field in fields:
+                number = random.randint(1, 100)
+                bits = _raw(code, number)
+                raw[offset:offset + len(bits)] = bits
+                values.append((field, number))
+            self.type = "struct " + kind
+            self.literal = f"(struct {kind}){{" + ", ".join(f".{f} = {n}" for f, n in values) + "}"
+            self.check = " && ".join(f"{name}.{f} == {n}" for f, n in values)
+        else:
+            self.type = random.choice(sorted(_SCALARS))
+            number = random.randint(1, 100)
+            raw = _raw(_SCALARS[self.type], number)
+            self.literal = f"({self.type}){number}"
+            self.check = f"{name} == {self.literal}"
+        raw += [None] * (-len(raw) % 8)
+        self.words = [raw[i:i + 8] for i in range(0, len(raw), 8)]
+
+
+def _matches(word, raw):
+    return all(b is None or word >> 8 * i & 0xff == b for i, b in enumerate(raw))
+
+
+def random_signatures_are_passed_on():
+    """Each function checks its arguments, its caller the result, and the programs' map what they were shown."""
+    lab.need("gcc", "pahole")
+    seed = int(os.environ.get("INLAY_SEED", "1"))
+    source = randoms.Random(seed)
+    functions = []
+    code = "#include <stdbool.h>\nint usleep(unsigned); void _exit(int);\n"
+    for name, (fields, _, _) in _STRUCTS.items():
+        code += f"struct {'__attribute__((packed)) ' if name == 's7' else ''}{name} {{ {fields} }};\n"
+    for i in range(60):
+        arguments, result = [], _Argument(source, "r")
+        for _ in range(source.randint(0, 9)):
+            argument = _Argument(source, f"a{len(arguments)}")
+            if sum(len(a.words) for a in arguments) + len(argument.words) <= 12:
+                arguments.append(argument)
+        functions.append((arguments, result))
+        code += f"__attribute__((noipa)) {result.type} f{i}({', '.join(f'{a.type} {a.name}' for a in arguments) or 'void'})\n{{\n"
+        code += "".join(f"\tif (!({a.check})) _exit(1);\n" for a in arguments)
+        code += f"\treturn {result.literal};\n}}\n"
+    code += "int main(void)\n{\n\tfor (;;) {\n"
+    for i, (arguments, result) in enumerate(functions):
+        code += f"\t\t{{ {result.type} r = f{i}({', '.join(a.literal for a in arguments)}); if (!({result.check})) _exit(1); }}\n"
+    code += "\t\tusleep(1000);\n\t}\n}\n"
+    binary = os.path.join(lab.folder(), "randoms")
+    subprocess.run(["gcc", "-g", "-O1", "-x", "c", "-", "-o", binary], input=code, text=True, check=True)
+    body = SEEN.replace("256", "2048")
+    for i, (arguments, _) in enumerate(functions):
+        notes = "".join(f" note({i * 16 + w}, ctx[{w}]);" for w in range(sum(len(a.words) for a in arguments)))
+        body += f'SEC("fexit/:f{i}") int p{i}(__u64 *ctx) {{ note({i * 16 + 15}, 1);{notes} return 0; }}\n'
+    target = lab.start([binary], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.1)
+    attachment = lab.Attachment(target.pid, lab.compile_bpf(body), "--json")
+    time.sleep(0.3)
+    status, out, err = attachment.finish()
+    assert status == 0, err
+    assert target.poll() is None, f"seed {seed}: a function got a wrong argument, or its caller a wrong result"
+    seen = {row["key"]: row["value"] for row in json.loads(out)["maps"]["seen"]}
+    for i, (arguments, _) in enumerate(functions):
+        words = [word for a in arguments for word in a.words]
+        assert seen.get(i * 16 + 15), f"f{i} was not seen"
+        for w, raw in enumerate(words):
+            assert _matches(seen[i * 16 + w], raw), \
+                f"seed {seed}: f{i}({', '.join(a.type for a in arguments)}), word {w}: {seen[i * 16 + w]:#x}, want {raw}"
+
+
+lab.run(arguments_and_result, many_signatures, random_signatures_are_passed_on, memory_is_read_through_pointers, results_are_replaced,
         typed_and_untyped_share_a_function, attaching_and_detaching_under_load, what_is_not_served_is_refused,
         no_types_is_one_error, exceptions_pass_through_a_called_function, types_come_from_a_separate_file)
