@@ -318,7 +318,7 @@ static int plan_sites(struct target *target, const struct link_request *request,
 	error = process_binary(target->process, module, &binary);
 	if (error)
 		return problem_set(problem, error, "%s: %s", module->path, binary_problem());
-	target_send_frames(target, module);
+	target_send_table(target, module);
 	sites = calloc(request->count, sizeof(*sites));
 	if (!sites)
 		return problem_set(problem, -ENOMEM, "out of memory");
@@ -397,7 +397,10 @@ static int attach_to(struct target *target, const struct link_request *request,
 		     const struct problem *problem, struct agent_link *link)
 {
 	struct wire_site *sites = NULL;
-	int error = plan_sites(target, request, problem, &sites);
+	int error;
+
+	target_send_runtimes(target);
+	error = plan_sites(target, request, problem, &sites);
 
 	if (error || !sites)
 		return error;

@@ -48,7 +48,7 @@ struct target {
 	struct target_map *maps;
 	struct target_table *tables;
 	size_t table_count;
-	bool has_runtime; /* the agent knows the C++ runtime */
+	u32 runtimes; /* bit i: the agent knows the i-th C++ runtime that there may be */
 	u32 map_count;
 	struct wire_message message; /* the last one received */
 };
@@ -63,11 +63,10 @@ void target_close(struct target *target);
  * is left out: stacks end there.
  */
 void target_send_tables(struct target *target);
-/*
- * Before functions of a module are entered: sends its table, by which displaced instructions are described, and the C++ runtime
- * where there is one by now.
- */
-void target_send_frames(struct target *target, const struct process_module *module);
+/* Tells the agent of C++ runtimes that it does not know yet. Refreshes the process: modules become invalid. */
+void target_send_runtimes(struct target *target);
+/* Sends a module's table, by which displaced instructions are described, before functions of the module are entered. */
+void target_send_table(struct target *target, const struct process_module *module);
 
 /*
  * Sends a request and waits for its answer (in target->message). 0; -ESRCH: the process is gone (target->exited); -EPROTO;

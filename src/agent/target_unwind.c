@@ -59,32 +59,39 @@ void target_send_tables(struct target *target)
 	}
 }
 
-/* libgcc_s, or a libgcc in the executable that kept its symbols. */
-static void send_runtime(struct target *target)
+/* libgcc_s, and a libgcc in the executable that kept its symbols: programs may have both. */
+static const char *const runtimes[] = {"libgcc_s", "exe"};
+
+static void send_runtime(struct target *target, const struct process_module *module, u32 index)
 {
-	static const char *const names[] = {"libgcc_s", "exe"};
 	struct wire_runtime request;
 	struct wire_reply reply;
 
-	for (size_t i = 0; !target->has_runtime && i < ARRAY_SIZE(names); i++) {
-		const struct process_module *module =
-			process_find_module(target->process, names[i]);
+	if (process_find_function(target->process, module, "__register_frame_info",
+				  &request.register_info) ||
+	    process_find_function(target->process, module, "__deregister_frame_info",
+				  &request.deregister_info))
+		return;
+	if (!target_ask(target, WIRE_RUNTIME, &request, sizeof(request), NULL, 0, &reply))
+		target->runtimes |= 1u << index;
+}
 
-		if (!module ||
-		    process_find_function(target->process, module, "__register_frame_info",
-					  &request.register_info) ||
-		    process_find_function(target->process, module, "__deregister_frame_info",
-					  &request.deregister_info))
-			continue;
-		target->has_runtime = !target_ask(target, WIRE_RUNTIME, &request, sizeof(request),
-						  NULL, 0, &reply);
+void target_send_runtimes(struct target *target)
+{
+	/* libgcc_s may come late: backtrace, pthread_cancel and the first C++ library load it. */
+	if (!(target->runtimes & 1) && process_refresh(target->process))
+		return;
+	for (u32 i = 0; i < ARRAY_SIZE(runtimes); i++) {
+		const struct process_module *module =
+			process_find_module(target->process, runtimes[i]);
+
+		if (module && !(target->runtimes >> i & 1))
+			send_runtime(target, module, i);
 	}
 }
 
-void target_send_frames(struct target *target, const struct process_module *module)
+void target_send_table(struct target *target, const struct process_module *module)
 {
 	if (!is_sent(target, module))
 		send_table(target, module);
-	if (!target->has_runtime)
-		send_runtime(target);
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "binary/process.h"
 #include "cli/cli.h"
 #include "cli/print_map.h"
 #include "maps/map.h"
@@ -16,10 +17,27 @@ static bool ends_with(const char *text, const char *end)
 	return length >= want && !strcmp(text + length - want, end);
 }
 
+/* The object's only STACK_TRACE map, or NULL. */
+static const struct bpf_map *find_stacks(const struct bpf_object *object)
+{
+	const struct bpf_map *map, *found = NULL;
+	u32 count = 0;
+
+	bpf_object__for_each_map(map, object)
+	{
+		if (bpf_map__type(map) != BPF_MAP_TYPE_STACK_TRACE)
+			continue;
+		found = map;
+		count++;
+	}
+	return count == 1 ? found : NULL;
+}
+
 /* libbpf's own maps are sections of the object: .data and .bss hold variables, .rodata constants, .kconfig settings. */
-static bool describe(struct bpf_object *object, const struct bpf_map *map,
+static bool describe(struct bpf_object *object, const struct bpf_map *map, struct process *process,
 		     struct print_map *ret_map)
 {
+	const struct bpf_map *stacks = find_stacks(object);
 	const char *name = bpf_map__name(map);
 	bool internal = bpf_map__is_internal(map);
 
@@ -37,12 +55,15 @@ static bool describe(struct bpf_object *object, const struct bpf_map *map,
 		.btf = bpf_object__btf(object),
 		.key_id = bpf_map__btf_key_type_id(map),
 		.value_id = bpf_map__btf_value_type_id(map),
+		.process = process,
+		.stacks_fd = stacks ? bpf_map__fd(stacks) : -1,
+		.stacks_size = stacks ? bpf_map__value_size(stacks) : 0,
 		.is_data = internal,
 	};
 	return true;
 }
 
-static int report_text(FILE *out, struct bpf_object *object)
+static int report_text(FILE *out, struct bpf_object *object, struct process *process)
 {
 	const struct bpf_map *map;
 	struct print_map view;
@@ -52,7 +73,7 @@ static int report_text(FILE *out, struct bpf_object *object)
 	{
 		int err;
 
-		if (!describe(object, map, &view))
+		if (!describe(object, map, process, &view))
 			continue;
 		if (!first && !view.is_data)
 			fputc('\n', out);
@@ -65,7 +86,8 @@ static int report_text(FILE *out, struct bpf_object *object)
 }
 
 /* One JSON object with the maps, or with the variables. */
-static int report_members(FILE *out, struct bpf_object *object, bool data, u32 *ret_count)
+static int report_members(FILE *out, struct bpf_object *object, struct process *process, bool data,
+			  u32 *ret_count)
 {
 	const struct bpf_map *map;
 	struct print_map view;
@@ -76,7 +98,7 @@ static int report_members(FILE *out, struct bpf_object *object, bool data, u32 *
 	{
 		int err;
 
-		if (!describe(object, map, &view) || view.is_data != data)
+		if (!describe(object, map, process, &view) || view.is_data != data)
 			continue;
 		err = print_map_json(out, &view, &count);
 		if (err)
@@ -87,24 +109,29 @@ static int report_members(FILE *out, struct bpf_object *object, bool data, u32 *
 	return CLI_OK;
 }
 
-static int report_json(FILE *out, struct bpf_object *object)
+static int report_json(FILE *out, struct bpf_object *object, struct process *process)
 {
 	u32 count = 0;
 	int status;
 
 	fputs("{\"maps\":", out);
-	status = report_members(out, object, false, &count);
+	status = report_members(out, object, process, false, &count);
 	if (status)
 		return status;
 	fputs(",\"globals\":", out);
-	status = report_members(out, object, true, &count);
+	status = report_members(out, object, process, true, &count);
 	fputs("}\n", out);
 	return status;
 }
 
-int attach_report_maps(FILE *out, struct bpf_object *object, bool json)
+int attach_report_maps(FILE *out, struct bpf_object *object, struct process *process, bool json)
 {
-	int status = json ? report_json(out, object) : report_text(out, object);
+	int status;
+
+	/* Libraries may have come since; of a process that is gone the last look counts. */
+	if (find_stacks(object))
+		process_refresh(process);
+	status = json ? report_json(out, object, process) : report_text(out, object, process);
 
 	if (fflush(out) || ferror(out))
 		return CLI_FAILED;

@@ -8,8 +8,13 @@
 
 #include "base/types.h"
 
-/* Every map that can be listed, as text with empty lines between, or as one JSON document. CLI_OK or CLI_FAILED (told). */
-int attach_report_maps(FILE *out, struct bpf_object *object, bool json);
+struct process;
+
+/*
+ * Every map that can be listed, as text with empty lines between, or as one JSON document. Addresses in stacks are named as those of the
+ * process. CLI_OK or CLI_FAILED (told).
+ */
+int attach_report_maps(FILE *out, struct bpf_object *object, struct process *process, bool json);
 /* Updates that maps refused for lack of room, a line a map, on stderr. */
 void attach_report_drops(struct bpf_object *object);
 

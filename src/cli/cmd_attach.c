@@ -376,7 +376,8 @@ static int watch(struct attach *attach)
 	ask_hits(attach);
 	detach_all(attach);
 	printk_drain(attach->printk);
-	reported = attach_report_maps(stdout, attach->object, attach->options.json);
+	reported =
+		attach_report_maps(stdout, attach->object, attach->process, attach->options.json);
 	report_counts(attach);
 	return status ? status : reported;
 }

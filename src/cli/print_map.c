@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/histogram.h"
+#include "cli/print_stack.h"
 #include "cli/print_value.h"
 
 /* All elements of a map, read at once so that they can be sorted. */
@@ -37,6 +38,7 @@ bool print_map_listable(u32 type)
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 	case BPF_MAP_TYPE_LRU_HASH:
 	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+	case BPF_MAP_TYPE_STACK_TRACE:
 		return true;
 	default:
 		return false;
@@ -229,6 +231,42 @@ static void draw_slots(FILE *out, const struct elements *elements, const char *r
 	histogram_print(out, slots, count);
 }
 
+static bool is_keyed_by_stack(const struct print_map *map)
+{
+	return map->stacks_fd > 0 && map->key_size == 4 && strstr(map->name, "stack");
+}
+
+/* `@NAME[`, the stack, `]: `; false: the key is no stack's id (an error, or a stack that is gone). */
+static bool write_stack_key(FILE *out, const struct print_map *map, const char *key)
+{
+	u64 *addresses = calloc(1, map->stacks_size);
+	bool found = addresses && !bpf_map_lookup_elem(map->stacks_fd, key, addresses);
+
+	if (found) {
+		fprintf(out, "@%s[\n", map->name);
+		print_stack_text(out, map->process, "        ", addresses, map->stacks_size / 8);
+		fputs("]: ", out);
+	}
+	free(addresses);
+	return found;
+}
+
+static void write_stacks(FILE *out, struct elements *elements)
+{
+	const struct print_map *map = elements->map;
+
+	for (size_t i = 0; i < elements->count; i++) {
+		const char *row = row_at(elements, i);
+
+		fprintf(out, "@%s[", map->name);
+		print_value_text(out, &elements->key, row);
+		fputs("]:\n", out);
+		print_stack_text(out, map->process, "        ",
+				 (const u64 *)(const void *)(row + elements->value_off),
+				 map->value_size / 8);
+	}
+}
+
 static void write_rows(FILE *out, struct elements *elements)
 {
 	struct value_type slot;
@@ -242,6 +280,11 @@ static void write_rows(FILE *out, struct elements *elements)
 	for (size_t i = 0; i < elements->count; i++) {
 		const char *row = row_at(elements, i);
 
+		if (is_keyed_by_stack(elements->map) && write_stack_key(out, elements->map, row)) {
+			write_value(out, elements, row, print_value_text);
+			fputc('\n', out);
+			continue;
+		}
 		fprintf(out, "@%s[", elements->map->name);
 		print_value_text(out, &elements->key, row);
 		if (drawn) {
@@ -311,6 +354,8 @@ int print_map_text(FILE *out, const struct print_map *map)
 	err = read_elements(map, &elements);
 	if (!err && is_histogram(&elements))
 		draw_array(out, &elements);
+	else if (!err && map->type == BPF_MAP_TYPE_STACK_TRACE)
+		write_stacks(out, &elements);
 	else if (!err)
 		write_rows(out, &elements);
 	free(elements.rows);
@@ -334,7 +379,13 @@ int print_map_json(FILE *out, const struct print_map *map, u32 *count)
 			fputs(i ? ",{\"key\":" : "{\"key\":", out);
 			print_value_json(out, &elements.key, row_at(&elements, i));
 			fputs(",\"value\":", out);
-			write_value(out, &elements, row_at(&elements, i), print_value_json);
+			if (map->type == BPF_MAP_TYPE_STACK_TRACE)
+				print_stack_json(out, map->process,
+						 (const u64 *)(const void *)(row_at(&elements, i) +
+									     elements.value_off),
+						 map->value_size / 8);
+			else
+				write_value(out, &elements, row_at(&elements, i), print_value_json);
 			fputc('}', out);
 		}
 		fputc(']', out);

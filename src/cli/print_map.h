@@ -8,6 +8,10 @@
  *   @NAME[KEY]:              an element whose value is a struct with one array `slots`, drawn likewise
  *   VARIABLE: VALUE          the variables of .data and .bss
  *
+ *   @NAME[                   a map with "stack" in its name, keyed by ids of the object's STACK_TRACE map: the stack, a frame a line
+ *       MODULE`FUNCTION+0xOFFSET
+ *   ]: VALUE
+ *
  * Values of per-CPU maps are summed where they are integers all through, else listed CPU by CPU.
  */
 #ifndef INLAY_CLI_PRINT_MAP_H
@@ -18,6 +22,8 @@
 
 #include "base/types.h"
 
+struct process;
+
 /* What is needed of a map, however it was come by. */
 struct print_map {
 	const char *name;
@@ -25,7 +31,10 @@ struct print_map {
 	u32 type, key_size, value_size, max_entries;
 	const struct btf *btf; /* NULL: none */
 	u32 key_id, value_id;
-	bool is_data; /* .data or .bss: value_id is a DATASEC */
+	struct process *process; /* whose addresses stacks are; NULL: not known */
+	int stacks_fd;		 /* keys are ids of stacks in that map; -1: they are not */
+	u32 stacks_size;	 /* its value_size */
+	bool is_data;		 /* .data or .bss: value_id is a DATASEC */
 };
 
 /* Can elements of a map of this type be listed? (Ring buffers, perf arrays and program arrays cannot.) */

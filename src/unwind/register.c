@@ -21,10 +21,14 @@ struct told {
 	u8 *records;
 };
 
+struct runtime {
+	struct unwind_runtime functions; /* register_info 0: none */
+	struct proc_mapping home;
+	struct told *current;
+};
+
 static struct unwind_hooked hooked;
-static struct unwind_runtime runtime;
-static struct proc_mapping home; /* of the runtime */
-static struct told *current;
+static struct runtime runtimes[UNWIND_RUNTIMES];
 static struct told *forgotten;
 
 static u64 now_seconds(void)
@@ -101,17 +105,19 @@ static bool same_name(const char *a, const char *b)
 }
 
 /* The program may have unloaded it. */
-static bool runtime_is_there(void)
+static bool is_there(const struct runtime *runtime)
 {
+	u64 address = runtime->functions.register_info;
 	struct proc_mapping now;
 
-	return runtime.register_info && find_home(runtime.register_info, &now) && now.executable &&
-	       now.start == home.start && now.end == home.end && same_name(now.name, home.name);
+	return address && find_home(address, &now) && now.executable &&
+	       now.start == runtime->home.start && now.end == runtime->home.end &&
+	       same_name(now.name, runtime->home.name);
 }
 
-static void forget(struct told *told)
+static void forget(const struct runtime *runtime, struct told *told)
 {
-	void *(*deregister)(const void *) = ptr_from_u64(runtime.deregister_info);
+	void *(*deregister)(const void *) = ptr_from_u64(runtime->functions.deregister_info);
 
 	deregister(told->records);
 	told->forgotten_at = now_seconds();
@@ -120,24 +126,34 @@ static void forget(struct told *told)
 }
 
 /* The new records first: callers are found at all times. */
-static void tell(const struct code_map *map)
+static void tell(struct runtime *runtime, const struct code_map *map)
 {
-	void (*register_info)(const void *, void *) = ptr_from_u64(runtime.register_info);
-	struct told *old = current, *told;
+	void (*register_info)(const void *, void *) =
+		ptr_from_u64(runtime->functions.register_info);
+	struct told *old = runtime->current, *told;
 
-	free_rested();
-	if (!runtime_is_there()) {
-		current = NULL;
-		runtime.register_info = 0;
-		return; /* it took what it was told with it: old is left to whoever may be reading it */
+	if (!is_there(runtime)) {
+		/* It took what it was told with it: that is left to whoever may be reading it. */
+		runtime->current = NULL;
+		runtime->functions.register_info = 0;
+		return;
 	}
 	told = write_records(map);
 	if (!told)
 		return;
 	register_info(told->records, told->object);
-	current = told;
+	runtime->current = told;
 	if (old)
-		forget(old);
+		forget(runtime, old);
+}
+
+static void tell_all(const struct code_map *map)
+{
+	free_rested();
+	for (u32 i = 0; i < UNWIND_RUNTIMES; i++) {
+		if (runtimes[i].functions.register_info)
+			tell(&runtimes[i], map);
+	}
 }
 
 void unwind_register_init(const struct unwind_hooked *layout)
@@ -147,13 +163,20 @@ void unwind_register_init(const struct unwind_hooked *layout)
 
 void unwind_register_runtime(const struct unwind_runtime *found)
 {
-	struct proc_mapping mapping;
+	struct runtime *free_one = NULL;
 
-	if (runtime_is_there() || !find_home(found->register_info, &mapping))
+	for (u32 i = 0; i < UNWIND_RUNTIMES; i++) {
+		u64 known = runtimes[i].functions.register_info;
+
+		if (known == found->register_info && is_there(&runtimes[i]))
+			return;
+		if (!known || known == found->register_info)
+			free_one = &runtimes[i];
+	}
+	if (!free_one || !find_home(found->register_info, &free_one->home))
 		return;
-	home = mapping;
-	runtime = *found;
-	current = NULL;
-	code_map_set_listener(tell);
+	free_one->functions = *found;
+	free_one->current = NULL;
+	code_map_set_listener(tell_all);
 	code_map_publish();
 }

@@ -18,7 +18,9 @@ struct unwind_runtime {
 
 /* How hooked returns are found; before anything is published. */
 void unwind_register_init(const struct unwind_hooked *hooked);
-/* From now on this runtime is told. An earlier one must be the same or have been unloaded. */
+/* From now on this runtime is told as well (a program may have two: one linked in, and libgcc_s). Known ones and those beyond
+ * UNWIND_RUNTIMES are left alone. */
+#define UNWIND_RUNTIMES 4
 void unwind_register_runtime(const struct unwind_runtime *runtime);
 
 #endif
