@@ -34,6 +34,9 @@
 /* Sites whose spinning threads wait for one another's phases. */
 #define CHUNK 256
 
+/* Sites that are written in one stop: it has to be over in two milliseconds. */
+#define STOP_CHUNK 64
+
 /* How often threads are stopped anew because one could not be moved, and how long lies between. */
 #define STOP_TRIES    50
 #define STOP_PAUSE_NS 1000000
@@ -158,19 +161,15 @@ static bool admits(const struct poke *poke, enum poke_protocol protocol)
 	}
 }
 
-/* A batch under way. undo: from and to have changed places. */
+/* A batch under way. */
 struct batch {
 	const struct poke *pokes;
 	u32 count;
 	const struct poke_stopper *stopper;
-	bool undo;
-	bool refused; /* the threads could not be stopped: nothing of the chunk is written */
+	bool undo;    /* going back: a write that fails does not keep the others from being made */
+	bool refused; /* the threads could not be stopped */
+	u32 reached;  /* refused: the first site that was not written */
 };
-
-static const u8 *bytes_to(const struct batch *batch, const struct poke *poke)
-{
-	return batch->undo ? poke->from : poke->to;
-}
 
 enum content {
 	CONTENT_FROM,
@@ -238,10 +237,10 @@ static int write_part(const struct poke *poke, u32 offset, const u8 *bytes, u32 
  * Phases 1 to 3 for one site. Going back from a failure, what cannot be written (it is unmapped, or somebody else's by now) is
  * none of ours any more, and the others are written.
  */
-static int write_phase(const struct batch *batch, const struct poke *poke, u32 phase)
+static int write_phase(const struct poke *poke, u32 phase)
 {
 	struct barrier barrier = barrier_of(poke);
-	const u8 *to = bytes_to(batch, poke);
+	const u8 *to = poke->to;
 	u32 head = barrier.size;
 
 	if (protocol_of(poke) == POKE_WORD && phase == 1)
@@ -263,7 +262,7 @@ static int write_sites(const struct batch *batch, u32 first, u32 last, u32 phase
 	int err = 0;
 
 	for (u32 i = first; i < last; i++) {
-		int one = write_phase(batch, &batch->pokes[i], phase);
+		int one = write_phase(&batch->pokes[i], phase);
 
 		err = err ? err : one;
 		if (err && !batch->undo)
@@ -286,26 +285,6 @@ static int stop_threads(const struct batch *batch, u32 first, u32 last)
 	}
 }
 
-/* Threads are in the kernel and come back through an iret, which serialises. */
-static int write_stopped(struct batch *batch, u32 first, u32 last)
-{
-	const struct poke_stopper *stopper = batch->stopper;
-	int err = stop_threads(batch, first, last);
-
-	if (err) {
-		batch->refused = true;
-		return err;
-	}
-	for (u32 i = first; i < last && (!err || batch->undo); i++) {
-		const struct poke *poke = &batch->pokes[i];
-
-		if (protocol_of(poke) == POKE_STOP)
-			err = write_part(poke, 0, bytes_to(batch, poke), poke->size);
-	}
-	stopper->resume(stopper->opaque);
-	return err;
-}
-
 static bool has_protocol(const struct batch *batch, u32 first, u32 last,
 			 enum poke_protocol protocol)
 {
@@ -314,6 +293,40 @@ static bool has_protocol(const struct batch *batch, u32 first, u32 last,
 			return true;
 	}
 	return false;
+}
+
+/* Threads are in the kernel and come back through an iret, which serialises. */
+static int write_while_stopped(struct batch *batch, u32 first, u32 last)
+{
+	const struct poke_stopper *stopper = batch->stopper;
+	int err = stop_threads(batch, first, last);
+
+	if (err) {
+		batch->refused = true;
+		batch->reached = first;
+		return err;
+	}
+	for (u32 i = first; i < last && (!err || batch->undo); i++) {
+		const struct poke *poke = &batch->pokes[i];
+
+		if (protocol_of(poke) == POKE_STOP)
+			err = write_part(poke, 0, poke->to, poke->size);
+	}
+	stopper->resume(stopper->opaque);
+	return err;
+}
+
+static int write_stopped(struct batch *batch, u32 first, u32 last)
+{
+	int err = 0;
+
+	for (u32 at = first; at < last && (!err || batch->undo); at += STOP_CHUNK) {
+		u32 end = MIN(at + STOP_CHUNK, last);
+
+		if (has_protocol(batch, at, end, POKE_STOP))
+			err = write_while_stopped(batch, at, end);
+	}
+	return err;
 }
 
 static void list_traps(const struct batch *batch, u32 first, u32 last)
@@ -329,10 +342,7 @@ static void list_traps(const struct batch *batch, u32 first, u32 last)
 			continue;
 		count++;
 		entry->site = poke->address;
-		mem_copy(entry->emulate,
-			 trap_can_emulate(bytes_to(batch, poke))
-				 ? bytes_to(batch, poke)
-				 : (batch->undo ? poke->to : poke->from),
+		mem_copy(entry->emulate, trap_can_emulate(poke->to) ? poke->to : poke->from,
 			 sizeof(entry->emulate));
 	}
 	trap_list(entries, count);
@@ -357,7 +367,7 @@ static int write_phases(const struct batch *batch, u32 first, u32 last)
 			err = sync_all();
 	}
 	if (spins)
-		poke_fork_end(batch->pokes + first, last - first, batch->undo);
+		poke_fork_end(batch->pokes + first, last - first, false);
 	/* After a failure the sites stay listed until the undo lists them anew. */
 	if (traps && !err)
 		trap_unlist();
@@ -368,7 +378,7 @@ static int write_chunk(struct batch *batch, u32 first, u32 last)
 {
 	int err = 0;
 
-	/* First, since it alone can be refused: nothing else of the chunk has been written then. */
+	/* First, since it alone can be refused: no barrier has been written then. */
 	if (has_protocol(batch, first, last, POKE_STOP))
 		err = write_stopped(batch, first, last);
 	if (!err && has_protocol(batch, first, last, POKE_TRAP))
@@ -419,12 +429,30 @@ static int check(const struct batch *batch, u32 *ret_failed)
 	return done && done == batch->count;
 }
 
-/* The chunk that failed may be half written; each write that can be made is made. */
-static void undo(struct batch *batch, u32 count)
+/*
+ * The chunk that failed may be half written; each write that can be made is made. Nobody can be parked inside what was written,
+ * so most of it needs no stop. What was not written is left alone: there somebody can.
+ */
+static void undo(const struct batch *batch, u32 count)
 {
-	batch->undo = true;
-	for (u32 first = 0; first < count; first += CHUNK)
-		write_chunk(batch, first, MIN(first + CHUNK, count));
+	static struct poke back[CHUNK]; /* under the lock */
+	struct batch undoing = {.pokes = back, .stopper = batch->stopper, .undo = true};
+
+	for (u32 first = 0; first < count; first += CHUNK) {
+		u32 size = 0;
+
+		for (u32 i = first; i < MIN(first + CHUNK, count); i++) {
+			const struct poke *poke = &batch->pokes[i];
+
+			if (look(poke) == CONTENT_FROM)
+				continue;
+			back[size] = *poke;
+			mem_copy(back[size].from, poke->to, sizeof(poke->to));
+			mem_copy(back[size].to, poke->from, sizeof(poke->from));
+			back[size++].window = 0;
+		}
+		write_chunk(&undoing, 0, size);
+	}
 }
 
 static int change(const struct poke *pokes, u32 count, const struct poke_stopper *stopper,
@@ -441,7 +469,7 @@ static int change(const struct poke *pokes, u32 count, const struct poke_stopper
 		if (!err)
 			continue;
 		failed = first;
-		undo(&batch, batch.refused ? first : last);
+		undo(&batch, batch.refused ? batch.reached : last);
 	}
 	if (err < 0 && ret_failed)
 		*ret_failed = failed;

@@ -230,6 +230,37 @@ static void a_stop_that_fails_changes_nothing(void)
 	CHECK_EQ(call(&pages[0], 0) + call(&pages[1], 0), 2);
 }
 
+/* Stops once, and never again. */
+static int stop_once(void *opaque, const struct poke *pokes, u32 count)
+{
+	(void)pokes;
+	(void)count;
+	return ++*(int *)opaque == 1 ? 0 : -EAGAIN;
+}
+
+/* 100 sites take two stops. Going back needs none: each of them lies in a word. */
+static void what_the_first_stop_wrote_is_taken_back(void)
+{
+	enum { SITES = 100 };
+	static struct page pages[SITES];
+	static struct poke pokes[SITES];
+	int stops = 0, jumps = 0;
+	const struct poke_stopper stopper = {stop_once, resume_nobody, &stops};
+
+	for (u32 i = 0; i < SITES; i++) {
+		CHECK(make_page(&pages[i], 0));
+		pokes[i] = change(&pages[i], POKE_AUTO, true);
+		pokes[i].window = 7;
+	}
+	CHECK_EQ(poke_batch(pokes, SITES, &stopper, NULL), -EAGAIN);
+	CHECK(stops > 2);
+	for (u32 i = 0; i < SITES; i++) {
+		jumps += call(&pages[i], 0) == 2;
+		munmap(pages[i].text, 8192);
+	}
+	CHECK_EQ(jumps, 0);
+}
+
 static void traps_need_permission(void)
 {
 	struct page page;
@@ -436,6 +467,7 @@ int main(void)
 	RUN(a_stop_that_fails_changes_nothing);
 	RUN(word_changes_under_execution);
 	RUN(spin_changes_under_execution);
+	RUN(what_the_first_stop_wrote_is_taken_back);
 	RUN(traps_need_permission);
 	RUN(trap_changes_under_execution);
 	RUN(breakpoints_of_others_go_to_the_program);
