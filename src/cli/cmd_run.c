@@ -27,17 +27,18 @@ static const char help[] =
 	"\n"
 	"The command must be dynamically linked. Its exit status is the command's.\n";
 
-/* In the build tree beside the executable, else where it was installed. */
+/* Beside the executable (the build tree), where it lies from there once installed, or where it was to be installed. */
 static bool find_library(char *path, size_t size)
 {
-	ssize_t length = readlink("/proc/self/exe", path, size - sizeof(LIBRARY));
-	char *slash;
+	static const char *const places[] = {LIBRARY, INLAY_BIN_TO_LIB "/" LIBRARY};
+	char self[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-	if (length > 0) {
-		path[length] = 0;
-		slash = strrchr(path, '/');
-		snprintf(slash + 1, size - (size_t)(slash + 1 - path), "%s", LIBRARY);
-		if (!access(path, R_OK))
+	for (size_t i = 0; length > 0 && i < ARRAY_SIZE(places); i++) {
+		self[length] = 0;
+		*(strrchr(self, '/') + 1) = 0;
+		if (snprintf(path, size, "%s%s", self, places[i]) < (int)size &&
+		    !access(path, R_OK))
 			return true;
 	}
 	snprintf(path, size, "%s", INLAY_LIBDIR "/" LIBRARY);

@@ -95,5 +95,14 @@ if echo 'int main(void) { return 0; }' | cc -static -x c - -o "$work/static" 2>/
 else
 	skip static_command_is_refused "no static libc to link"
 fi
+
+if command -v meson >/dev/null; then
+	DESTDIR="$work/root" meson install -C "$INLAY_BUILD" --no-rebuild --quiet >/dev/null 2>&1
+	installed=$(find "$work/root" -path '*/bin/inlay')
+	[ -x "$installed" ] && "$installed" run -- "$client" "$object" once >"$work/out" 2>&1 && grep -q '^run 0 returned 9$' "$work/out"
+	check runs_from_where_it_is_installed $?
+else
+	skip runs_from_where_it_is_installed "no meson"
+fi
 echo "1..$number"
 exit $failed

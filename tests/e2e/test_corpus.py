@@ -17,6 +17,7 @@ def _replay(*arguments):
     if not os.path.isdir(CORPUS):
         raise lab.Skip("the recorded verdicts (../shared/verifier-corpus) are not here")
     lab.need("gcc", "make")
+    lab.need_plain("a library with a sanitizer cannot be put in front of programs without")
     where = lab.folder()
     for name in ("replay.c", "Makefile"):
         shutil.copy(os.path.join(CORPUS, name), where)

@@ -23,6 +23,11 @@ static pid_t workers[WORKERS];
 static int count;
 extern char **environ;
 
+long work(long a, long b);
+int serve(long seed);
+pid_t fork_worker(void);
+int run_commands(int codes[3]);
+
 __attribute__((noipa)) long work(long a, long b)
 {
 	return a * 3 + b;
@@ -65,8 +70,9 @@ static int code_of(pid_t pid)
 
 __attribute__((noipa)) int run_commands(int codes[3])
 {
-	char *const by_spawn[] = {"sh", "-c", "exit 8", NULL}, *const by_vfork[] = {"sh", "-c",
-										    "exit 9", NULL};
+	char shell[] = "sh", option[] = "-c", exit_8[] = "exit 8", exit_9[] = "exit 9";
+	char *const by_spawn[] = {shell, option, exit_8, NULL};
+	char *const by_vfork[] = {shell, option, exit_9, NULL};
 	int status = system("exit 7");
 	pid_t pid;
 
@@ -93,7 +99,7 @@ static void fork_one(void)
 
 int main(int argc, char **argv)
 {
-	char *const again[] = {argv[0], "new", NULL};
+	char new[] = "new", *const again[] = {argv[0], new, NULL};
 	int codes[3], command;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
