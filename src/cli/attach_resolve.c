@@ -130,10 +130,15 @@ static int resolve_glob(struct search *search)
 	const struct binary_function *functions = binary_functions(search->binary, &count);
 
 	for (size_t i = 0; i < count; i++) {
+		const struct binary_function *first;
 		const char *obstacle_here;
 
 		if (!functions[i].name || !functions[i].is_entry || functions[i].is_ifunc ||
 		    fnmatch(glob, functions[i].name, 0))
+			continue;
+		/* A plain name of an IFUNC's resolver. */
+		first = binary_at_offset(search->binary, functions[i].file_offset);
+		if (!first || first->is_ifunc)
 			continue;
 		obstacle_here = obstacle(search, &functions[i]);
 		if (obstacle_here) {
