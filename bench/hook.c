@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,9 @@ __asm__(".text\n"
 	".balign 64\n\\name:\n.byte 0x0f, 0x1f, 0x44, 0x00, 0x00\nret\n"
 	".endm\n"
 	"victim bare\nvictim probe_entry\nvictim probe_exit\nvictim probe_both\n"
-	"victim kernel_entry\nvictim kernel_exit\n"
+	"victim kernel_entry\nvictim kernel_exit\nvictim probe_two\nvictim probe_eight\n"
+	".balign 64\ntrap_entry:\nint3\nret\n"
+	".balign 64\nfloor_guard:\njmp floor_guard_tramp\nfloor_guard_back:\nret\n"
 	"victim probe_fentry\nvictim probe_fexit\nvictim probe_typed\nvictim probe_modify\n"
 	".balign 64\nfloor_entry:\ncall floor_tramp\nret\n"
 	".balign 64\nfloor_jump:\njmp floor_jump_tramp\nfloor_jump_back:\nret\n"
@@ -45,6 +48,11 @@ __asm__(".text\n"
 	".balign 64\nfloor_tramp:\nsave\ncall empty\nrestore\nret\n"
 	".balign 64\nfloor_jump_tramp:\nsub $8, %rsp\nsave\ncall empty\nrestore\nadd $8, %rsp\n"
 	"jmp floor_jump_back\n"
+	".balign 64\nfloor_guard_tramp:\nsub $8, %rsp\nsave\n"
+	"mov floor_reader@gottpoff(%rip), %r11\nmov %fs:(%r11), %r11\nincq (%r11)\n"
+	"testb $1, 8(%r11)\njnz 1f\norb $1, 8(%r11)\npush %r11\nsub $8, %rsp\ncall empty\n"
+	"add $8, %rsp\npop %r11\nandb $0xfe, 8(%r11)\n1: decq (%r11)\n"
+	"restore\nadd $8, %rsp\njmp floor_guard_back\n"
 	".balign 64\nfloor_call_tramp:\nsub $8, %rsp\nsave\ncall empty\nrestore\n"
 	"call floor_call_back\npush %rax\npush %rdx\ncall empty\npop %rdx\npop %rax\n"
 	"add $8, %rsp\nret\n"
@@ -55,8 +63,12 @@ __asm__(".text\n"
 	".local kept_return\n.comm kept_return, 8, 8\n");
 
 extern const char bare[], probe_entry[], probe_exit[], probe_both[], kernel_entry[], kernel_exit[],
-	floor_entry[], floor_jump[], floor_exit[], floor_call[], probe_fentry[], probe_fexit[],
-	probe_typed[], probe_modify[];
+	probe_two[], probe_eight[], trap_entry[], floor_guard[], floor_entry[], floor_jump[],
+	floor_exit[], floor_call[], probe_fentry[], probe_fexit[], probe_typed[], probe_modify[];
+
+/* What the floor with a guard marks: nesting, and a bit a program. */
+extern __thread u64 *floor_reader;
+__thread u64 *floor_reader;
 
 struct variant {
 	const char *name;
@@ -81,6 +93,10 @@ static struct variant variants[] = {
 	{"floor entry and exit (function called)", floor_call, CALLS, true, {0}},
 	{"inlay fentry and fexit", probe_typed, CALLS, true, {0}},
 	{"inlay fmod_ret", probe_modify, CALLS, true, {0}},
+	{"floor entry (jmp, reader and recursion guard)", floor_guard, CALLS, true, {0}},
+	{"inlay entry, 2 programs", probe_two, CALLS, true, {0}},
+	{"inlay entry, 8 programs", probe_eight, CALLS, true, {0}},
+	{"int3 and SIGTRAP handler", trap_entry, CALLS_KERNEL, true, {0}},
 };
 
 static double thread_ns(void)
@@ -114,7 +130,7 @@ static void print_row(const struct variant *variant)
 	for (int i = 0; i < ROUNDS; i++)
 		over[i] = variant->ns[i] - (variant == variants ? 0 : variants[0].ns[i]);
 	qsort(over, ROUNDS, sizeof(*over), compare);
-	printf("{\"bench\":\"hit\",\"variant\":\"%s\",\"metric\":\"%s\",\"unit\":\"ns\",\"value\":%.3f,"
+	printf("{\"bench\":\"hook\",\"variant\":\"%s\",\"metric\":\"%s\",\"unit\":\"ns\",\"value\":%.3f,"
 	       "\"spread\":%.3f}\n",
 	       variant->name, variant == variants ? "per call" : "over bare", over[ROUNDS / 2],
 	       (over[ROUNDS * 3 / 4] - over[ROUNDS / 4]) / 2);
@@ -151,9 +167,18 @@ static int attach(const struct exec_code *code)
 		{nop_site(probe_typed), HOOK_EXIT, program, typed, 0},
 		{nop_site(probe_modify), HOOK_MODIFY, program, typed, 0},
 	};
+	struct hook_attach several[10];
 	struct hook_link *link;
+	int err;
 
-	return hook_attach_batch(entries, ARRAY_SIZE(entries), NULL, &link, NULL);
+	for (u32 i = 0; i < ARRAY_SIZE(several); i++) {
+		several[i] = (struct hook_attach){.site = nop_site(i < 2 ? probe_two : probe_eight),
+						  .side = HOOK_ENTRY,
+						  .program = program};
+		several[i].program.slot = i;
+	}
+	err = hook_attach_batch(entries, ARRAY_SIZE(entries), NULL, &link, NULL);
+	return err ? err : hook_attach_batch(several, ARRAY_SIZE(several), NULL, &link, NULL);
 }
 
 /* The empty program, as the kernel and as we take it. */
@@ -226,8 +251,15 @@ static bool attach_kernel(const char *function, bool at_return)
 	       !sys_ioctl(event, PERF_EVENT_IOC_ENABLE, 0);
 }
 
+/* The instruction pointer is behind the breakpoint already: as if it had been a NOP. */
+static void handle_trap(int number)
+{
+	(void)number;
+}
+
 int main(void)
 {
+	static u64 record[2];
 	const struct exec_env env = {0};
 	struct exec_code *code;
 	struct image_header *image;
@@ -235,12 +267,14 @@ int main(void)
 
 	if (raw_image_create(empty_program, ARRAY_SIZE(empty_program), &image) ||
 	    exec_compile(image, &env, ptr_to_u64(bare), false, &code)) {
-		fprintf(stderr, "hit: cannot compile the empty program\n");
+		fprintf(stderr, "hook: cannot compile the empty program\n");
 		return 1;
 	}
+	floor_reader = record;
+	signal(SIGTRAP, handle_trap);
 	err = attach(code);
 	if (err) {
-		fprintf(stderr, "hit: cannot attach: %s\n", strerror(-err));
+		fprintf(stderr, "hook: cannot attach: %s\n", strerror(-err));
 		return 1;
 	}
 	variants[7].available = attach_kernel(kernel_entry, false);
@@ -258,7 +292,7 @@ int main(void)
 		if (variants[i].available)
 			print_row(&variants[i]);
 		else
-			fprintf(stderr, "hit: %s: not available (needs root and uprobes)\n",
+			fprintf(stderr, "hook: %s: not available (needs root and uprobes)\n",
 				variants[i].name);
 	}
 	return 0;
