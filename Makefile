@@ -28,6 +28,10 @@ torture: SECONDS = 1800
 torture: deps all
 	@$(BUILD)/tests/torture/torture-poke $(SECONDS)
 
+# A minute unless SECONDS=n says otherwise.
+fuzz: deps all
+	@fuzz/run.sh $(BUILD) $(SECONDS)
+
 bench: deps all
 	@bench/run.sh $(BUILD)
 

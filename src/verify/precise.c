@@ -184,13 +184,21 @@ static void call(struct verifier *env, struct facts *f, const struct bpf_insn *i
 		f->live_slots = f->slots = ~0ull;
 }
 
-static void jump(struct facts *f, const struct bpf_insn *insn, bool predicted)
+/*
+ * A comparison of two registers narrows each by what is known of the other, and their copies with them, wherever those are. So
+ * both matter as soon as any number does behind it; in a function, whose callers may hold copies, always.
+ */
+static void jump(struct facts *f, const struct bpf_insn *insn, bool predicted, bool is_main)
 {
+	bool exact = predicted;
+
 	if (insn_op(insn) == BPF_JA || insn->dst_reg >= REG_CNT || insn->src_reg >= REG_CNT)
 		return;
-	read_reg(f, insn->dst_reg, predicted);
 	if (insn_uses_reg(insn))
-		read_reg(f, insn->src_reg, predicted);
+		exact |= f->exact || f->slots || !is_main;
+	read_reg(f, insn->dst_reg, exact);
+	if (insn_uses_reg(insn))
+		read_reg(f, insn->src_reg, exact);
 }
 
 static void load_constant(struct facts *f, const struct bpf_insn *insn)
@@ -232,7 +240,8 @@ static void transfer(struct verifier *env, struct facts *f, const struct bpf_ins
 		else if (insn_op(insn) == BPF_EXIT)
 			*f = (struct facts){.live = 1, .exact = subprog->exact_result};
 		else
-			jump(f, insn, env->all_exact || env->facts[insn - env->insns].predicted);
+			jump(f, insn, env->all_exact || env->facts[insn - env->insns].predicted,
+			     subprog == &env->subprogs[0]);
 		break;
 	default:
 		load_constant(f, insn);

@@ -47,6 +47,7 @@ static const struct verify_map *map_by_fd(void *opaque, int fd)
 
 static const struct verify_host host = {kernel_proto, kernel_proto_allowed, map_by_fd, NULL};
 static struct verify_result result;
+static u32 prog_flags;
 static char text[1 << 16];
 
 static int verify_type(struct bpf_insn *insns, u32 count, u32 type, u32 level, bool privileged)
@@ -55,6 +56,7 @@ static int verify_type(struct bpf_insn *insns, u32 count, u32 type, u32 level, b
 		.insns = insns,
 		.insn_cnt = count,
 		.prog_type = type,
+		.flags = prog_flags,
 		.gpl = true,
 		.privileged = privileged,
 		.log_level = level,
@@ -164,6 +166,27 @@ static void dead_values_do_not_stop_pruning(void)
 	/* The last branch jumps over the initialisation of r0, which the call has written. */
 	CHECK_EQ(verify_type(p, n, BPF_PROG_TYPE_KPROBE, 0, true), 0);
 	CHECK(result.insn_processed < 500);
+}
+
+/* What is known of r8 decides what r9 may be behind their comparison, so a state with another r8 is not the same. */
+static void compared_registers_matter_together(void)
+{
+	struct bpf_insn p[] = {
+		I(0x79, 8, 1, 0, 0),
+		I(0x79, 9, 1, 8, 0),
+		I(0x45, 8, 0, 0, -2), /* falling through, r8 is 0 or 1 */
+		I(0xdd, 8, 9, 2, 0),  /* behind it, r9 < r8 */
+		I(0x75, 9, 0, 2, 2),  /* so this is never taken, unless r8 is larger */
+		MOV(0, 0),
+		MOV(4, 0),
+		COPY(0, 4),
+		EXIT,
+	};
+
+	prog_flags = BPF_F_TEST_STATE_FREQ;
+	CHECK_EQ(VERIFY(p), -EACCES);
+	CHECK(says("R4 !read_ok"));
+	prog_flags = 0;
 }
 
 static void contexts_are_tables(void)
@@ -305,6 +328,7 @@ int main(void)
 	RUN(stack_is_bounded_and_initialised);
 	RUN(loops_must_end);
 	RUN(dead_values_do_not_stop_pruning);
+	RUN(compared_registers_matter_together);
 	RUN(contexts_are_tables);
 	RUN(packets_are_compared_first);
 	RUN(references_are_released);

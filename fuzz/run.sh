@@ -1,0 +1,19 @@
+#!/bin/sh
+# Fuzzing for some seconds: accepted programs in a checking interpreter, verdicts beside the running kernel's, value domains.
+# usage: fuzz/run.sh BUILD SECONDS
+set -u
+build=$1
+seconds=$2
+status=0
+half=$((seconds / 2 + 1))
+"$build/fuzz/verify_run" $half || status=1
+end=$(($(date +%s) + half))
+seed=$(date +%s)000000
+while [ "$(date +%s)" -lt "$end" ]; do
+	INLAY_FUZZ_PROGRAMS=2000 INLAY_FUZZ_SEED=$seed "$build/tests/verify-test_kernel" | grep -v -e '^ok' -e '^1\.\.' && :
+	seed=$((seed + 2000))
+done
+for domain in test_tnum test_scalar; do
+	"$build/tests/verify-$domain" | grep '^not ok' && status=1
+done
+exit $status
