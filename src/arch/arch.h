@@ -38,6 +38,8 @@ struct arch {
 		/* One program: see arch/jit_unit.h. Called pass by pass until sizes converge. entry comes before
 		 * everything: how C enters a program that makes tail calls. */
 		int (*entry)(struct codebuf *buf, const struct jit_unit *unit);
+		/* JIT_FEATURE_* of the processor that this runs on. The one row that is not pure; NULL: none. */
+		u32 (*features)(void);
 		int (*prologue)(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
 		int (*insn)(struct codebuf *buf, const struct jit_unit *unit,
 			    u32 index); /* instructions consumed or -errno */

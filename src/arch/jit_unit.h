@@ -37,6 +37,8 @@ struct jit_tail {
 	u32 bypass, target, out;
 };
 
+#define JIT_FEATURE_BMI2 (1u << 0)
+
 struct jit_unit {
 	const struct bpf_insn *insns;
 	u32 insn_cnt;
@@ -49,6 +51,7 @@ struct jit_unit {
 	const u8 *
 		targets; /* not 0: control comes to the instruction from elsewhere than the one before it */
 	bool far;
+	u32 features;	 /* JIT_FEATURE_* that may be used */
 	bool tail_calls; /* the program makes some: it is entered through arch->jit.entry */
 	u32 tail_slots;	 /* offset in a map's handle of the pointer to its struct tail_slots */
 	struct jit_tail *tails; /* one a direct tail call */

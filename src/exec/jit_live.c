@@ -32,16 +32,16 @@ static struct effect effect_of_alu(const struct bpf_insn *insn)
 	return effect;
 }
 
-static struct effect effect_of_jump(const struct bpf_insn *insn)
+/* bare: subprograms that no verifier has seen, which may leave anything in any register for each other. */
+static struct effect effect_of_jump(const struct bpf_insn *insn, bool bare)
 {
 	switch (insn_op(insn)) {
 	case BPF_JA:
 		return (struct effect){0, 0};
 	case BPF_EXIT:
-		return (struct effect){CALLER_SAVED, 0};
+		return (struct effect){bare ? CALLER_SAVED : BIT(BPF_REG_0), 0};
 	case BPF_CALL:
-		/* Verified code passes arguments and a result; bare code may pass anything. */
-		if (insn_is_call_subprog(insn))
+		if (insn_is_call_subprog(insn) && bare)
 			return (struct effect){ALL, 0};
 		return (struct effect){ARGUMENTS | (insn_uses_reg(insn) ? BIT(insn->dst_reg) : 0),
 				       CALLER_SAVED};
@@ -51,7 +51,7 @@ static struct effect effect_of_jump(const struct bpf_insn *insn)
 	}
 }
 
-static struct effect effect_of(const struct bpf_insn *insn)
+static struct effect effect_of(const struct bpf_insn *insn, bool bare)
 {
 	switch (insn_class(insn)) {
 	case BPF_LD:
@@ -67,7 +67,7 @@ static struct effect effect_of(const struct bpf_insn *insn)
 				       0};
 	case BPF_JMP:
 	case BPF_JMP32:
-		return effect_of_jump(insn);
+		return effect_of_jump(insn, bare);
 	default:
 		return effect_of_alu(insn);
 	}
@@ -93,7 +93,7 @@ static bool goes_on(const struct bpf_insn *insn)
 }
 
 /* before[i]: what is live before i. Returns whether something was learned. */
-static bool pass(const struct bpf_insn *insns, u32 count, u16 *live)
+static bool pass(const struct bpf_insn *insns, u32 count, bool bare, u16 *live)
 {
 	bool changed = false;
 
@@ -108,7 +108,7 @@ static bool pass(const struct bpf_insn *insns, u32 count, u16 *live)
 
 			if (to < 0 || to >= count)
 				continue;
-			effect = effect_of(&insns[to]);
+			effect = effect_of(&insns[to], bare);
 			after |= effect.reads | (live[to] & ~effect.writes);
 		}
 		/* The second half of a constant looks like an instruction of class LD: harmless, nobody asks. */
@@ -121,6 +121,7 @@ static bool pass(const struct bpf_insn *insns, u32 count, u16 *live)
 void jit_live(const struct image_header *image, u16 *live, u8 *targets)
 {
 	const struct bpf_insn *insns = image_insns(image);
+	bool bare = !image->prog_id && image->subprog_cnt > 1;
 
 	for (u32 i = 0; i < image->subprog_cnt; i++)
 		targets[image_subprogs(image)[i].start] = 1;
@@ -131,6 +132,6 @@ void jit_live(const struct image_header *image, u16 *live, u8 *targets)
 			targets[to] = 1;
 		i += insn_is_ld_imm64(&insns[i]);
 	}
-	while (pass(insns, image->insn_cnt, live))
+	while (pass(insns, image->insn_cnt, bare, live))
 		;
 }

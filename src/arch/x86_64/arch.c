@@ -13,6 +13,7 @@ const struct arch arch_x86_64 = {
 		   .spin = {0xeb, 0xfe}},
 	.jit =
 		{
+			.features = x86_64_jit_features,
 			.entry = x86_64_jit_entry,
 			.prologue = x86_64_jit_prologue,
 			.insn = x86_64_jit_insn,

@@ -62,15 +62,15 @@ void asm_mem(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 base, s32 dis
 		codebuf_put(buf, (u32)disp, mod == 1 ? 1 : 4);
 }
 
-void asm_mem_index(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 base, u8 index, s32 disp)
+void asm_mem_index(struct codebuf *buf, u32 size, u32 opcode, u8 reg, const struct asm_index *at)
 {
-	u8 mod = disp == 0 && (base & 7) != X86_RBP ? 0 : fits_s8(disp) ? 1 : 2;
+	u8 mod = at->disp == 0 && (at->base & 7) != X86_RBP ? 0 : fits_s8(at->disp) ? 1 : 2;
 
-	emit_opcode_rex(buf, size, opcode, reg, base, true, index >= 8 ? REX_X : 0);
+	emit_opcode_rex(buf, size, opcode, reg, at->base, true, at->index >= 8 ? REX_X : 0);
 	emit_modrm(buf, mod, reg, X86_RSP);
-	asm_byte(buf, (u8)((index & 7) << 3 | (base & 7)));
+	asm_byte(buf, (u8)(at->scale << 6 | (at->index & 7) << 3 | (at->base & 7)));
 	if (mod)
-		codebuf_put(buf, (u32)disp, mod == 1 ? 1 : 4);
+		codebuf_put(buf, (u32)at->disp, mod == 1 ? 1 : 4);
 }
 
 void asm_mov(struct codebuf *buf, u32 size, u8 to, u8 from)
@@ -196,6 +196,18 @@ void asm_shift_imm(struct codebuf *buf, u32 size, enum asm_shift op, u8 to, u8 c
 void asm_shift_cl(struct codebuf *buf, u32 size, enum asm_shift op, u8 to)
 {
 	asm_reg(buf, size, 0xd3, (u8)op, to);
+}
+
+/* VEX.128.pp.0F38 F7 /r with the count in vvvv; fields that extend registers are inverted. */
+void asm_shift_bmi2(struct codebuf *buf, u32 size, enum asm_shift op, u8 to, u8 from, u8 count)
+{
+	u8 pp = op == ASM_SHL ? 1 : op == ASM_SAR ? 2 : 3;
+
+	asm_byte(buf, 0xc4);
+	asm_byte(buf, (u8)((to < 8) << 7 | 1 << 6 | (from < 8) << 5 | 2));
+	asm_byte(buf, (u8)((size == 8) << 7 | (~count & 15) << 3 | pp));
+	asm_byte(buf, 0xf7);
+	emit_modrm(buf, 3, to, from);
 }
 
 void asm_unary(struct codebuf *buf, u32 size, enum asm_unary op, u8 reg)

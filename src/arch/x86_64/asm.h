@@ -49,8 +49,12 @@ enum asm_unary {
  */
 void asm_reg(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 rm);
 void asm_mem(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 base, s32 disp);
-/* base + index + disp; index is not rsp. */
-void asm_mem_index(struct codebuf *buf, u32 size, u32 opcode, u8 reg, u8 base, u8 index, s32 disp);
+/* base + (index << scale) + disp; index is not rsp. */
+struct asm_index {
+	u8 base, index, scale;
+	s32 disp;
+};
+void asm_mem_index(struct codebuf *buf, u32 size, u32 opcode, u8 reg, const struct asm_index *at);
 
 static inline void asm_byte(struct codebuf *buf, u8 byte)
 {
@@ -75,6 +79,8 @@ void asm_test(struct codebuf *buf, u32 size, u8 a, u8 b);
 void asm_test_imm(struct codebuf *buf, u32 size, u8 reg, s32 value);
 void asm_shift_imm(struct codebuf *buf, u32 size, enum asm_shift op, u8 to, u8 count);
 void asm_shift_cl(struct codebuf *buf, u32 size, enum asm_shift op, u8 to);
+/* to = from shifted by count; changes no flags. Needs BMI2. */
+void asm_shift_bmi2(struct codebuf *buf, u32 size, enum asm_shift op, u8 to, u8 from, u8 count);
 void asm_unary(struct codebuf *buf, u32 size, enum asm_unary op, u8 reg);
 
 void asm_push(struct codebuf *buf, u8 reg);

@@ -166,7 +166,7 @@ int x86_64_jit_insn(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	switch (insn_class(insn)) {
 	case BPF_ALU:
 	case BPF_ALU64:
-		err = jit_alu(buf, insn);
+		err = jit_alu(buf, unit, insn);
 		break;
 	case BPF_LD:
 		if (insn_is_ld_imm64(insn))

@@ -34,12 +34,15 @@ u32 jit_saved_regs(const struct jit_sub *sub);
 u32 jit_fuse(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 
 /* Each emits one instruction; 0 or -EOPNOTSUPP. */
-int jit_alu(struct codebuf *buf, const struct bpf_insn *insn);
+int jit_alu(struct codebuf *buf, const struct jit_unit *unit, const struct bpf_insn *insn);
 int jit_divide(struct codebuf *buf, const struct bpf_insn *insn);
 int jit_memory(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 int jit_atomic(struct codebuf *buf, const struct bpf_insn *insn);
 int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 int jit_packet(struct codebuf *buf, const struct jit_unit *unit, u32 index);
+
+/* A conditional jump over an unconditional one, as one jump. 2, or 0: it is not that. */
+u32 jit_branch_over(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 
 /* Leaves the subprogram, with what R0 holds, on a condition. start: buf->size where the instruction's code began. */
 void jit_exit_if(struct codebuf *buf, const struct jit_unit *unit, u32 index, u32 start,

@@ -16,6 +16,10 @@ static void simple(struct codebuf *buf, const struct bpf_insn *insn, enum asm_al
 
 	if (insn_uses_reg(insn))
 		asm_alu(buf, operand_size(insn), op, to, jit_reg[insn->src_reg]);
+	else if (op == ASM_AND && (insn->imm == 0xff || insn->imm == 0xffff))
+		asm_extend(buf, insn->imm == 0xff ? 1 : 2, 4, false, to, to);
+	else if (op == ASM_AND && insn->imm >= 0) /* clears the upper half either way */
+		asm_alu_imm(buf, 4, op, to, insn->imm);
 	else
 		asm_alu_imm(buf, operand_size(insn), op, to, insn->imm);
 }
@@ -52,14 +56,17 @@ static int move(struct codebuf *buf, const struct bpf_insn *insn)
 	return 0;
 }
 
-/* The processor masks the count by the operand's size, as BPF does. A variable count must be in cl. */
-static void shift(struct codebuf *buf, const struct bpf_insn *insn, enum asm_shift op)
+/* The processor masks the count by the operand's size, as BPF does. A variable count must be in cl without BMI2. */
+static void shift(struct codebuf *buf, const struct jit_unit *unit, const struct bpf_insn *insn,
+		  enum asm_shift op)
 {
 	u32 size = operand_size(insn);
 	u8 to = jit_reg[insn->dst_reg], count = jit_reg[insn->src_reg];
 
 	if (!insn_uses_reg(insn)) {
 		asm_shift_imm(buf, size, op, to, (u8)(insn->imm & (size == 8 ? 63 : 31)));
+	} else if (unit->features & JIT_FEATURE_BMI2) {
+		asm_shift_bmi2(buf, size, op, to, to, count);
 	} else if (count == X86_RCX) {
 		asm_shift_cl(buf, size, op, to);
 	} else if (to == X86_RCX) {
@@ -108,7 +115,7 @@ static int endian(struct codebuf *buf, const struct bpf_insn *insn)
 	return 0;
 }
 
-int jit_alu(struct codebuf *buf, const struct bpf_insn *insn)
+int jit_alu(struct codebuf *buf, const struct jit_unit *unit, const struct bpf_insn *insn)
 {
 	switch (insn_op(insn)) {
 	case BPF_ADD:
@@ -133,13 +140,13 @@ int jit_alu(struct codebuf *buf, const struct bpf_insn *insn)
 	case BPF_MOD:
 		return jit_divide(buf, insn);
 	case BPF_LSH:
-		shift(buf, insn, ASM_SHL);
+		shift(buf, unit, insn, ASM_SHL);
 		return 0;
 	case BPF_RSH:
-		shift(buf, insn, ASM_SHR);
+		shift(buf, unit, insn, ASM_SHR);
 		return 0;
 	case BPF_ARSH:
-		shift(buf, insn, ASM_SAR);
+		shift(buf, unit, insn, ASM_SAR);
 		return 0;
 	case BPF_NEG:
 		asm_unary(buf, operand_size(insn), ASM_NEG, jit_reg[insn->dst_reg]);

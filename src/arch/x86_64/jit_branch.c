@@ -108,6 +108,25 @@ void jit_exit_if(struct codebuf *buf, const struct jit_unit *unit, u32 index, u3
 	jump_if(buf, &branch, cond, jit_unit_sub(unit, index)->epilogue);
 }
 
+u32 jit_branch_over(struct codebuf *buf, const struct jit_unit *unit, u32 index)
+{
+	const struct bpf_insn *insn = &unit->insns[index], *over = insn + 1;
+	struct branch branch = {.unit = unit, .index = index, .start = buf->size};
+	int cond = condition(insn_op(insn));
+	s64 target;
+
+	if (cond < 0 || insn->off != 1 || index + 2 >= jit_unit_sub(unit, index)->end ||
+	    unit->targets[index + 1] ||
+	    (over->code != (BPF_JMP | BPF_JA) && over->code != (BPF_JMP32 | BPF_JA)))
+		return 0;
+	target = (s64)index + 2 + (over->code == (BPF_JMP | BPF_JA) ? over->off : over->imm);
+	if (target < 0 || target >= unit->insn_cnt)
+		return 0;
+	compare(buf, insn);
+	jump_if(buf, &branch, (enum x86_cond)(cond ^ 1), unit->offsets[target]);
+	return 2;
+}
+
 int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	const struct bpf_insn *insn = &unit->insns[index];

@@ -53,13 +53,63 @@ static void divide(struct codebuf *buf, const struct division *d)
 		asm_mov(buf, 8, X86_RDX, JIT_TEMP3);
 }
 
+/* The power of two that the divisor is, or -1. */
+static int log2_of(s32 divisor)
+{
+	return divisor > 0 && !(divisor & (divisor - 1)) ? __builtin_ctz((u32)divisor) : -1;
+}
+
+static bool divide_by_shift(struct codebuf *buf, const struct division *d, s32 divisor)
+{
+	int log2 = log2_of(divisor);
+
+	if (log2 < 0 || d->is_signed)
+		return false;
+	if (d->modulo)
+		asm_alu_imm(buf, 4, ASM_AND, d->to, divisor - 1);
+	else if (log2)
+		asm_shift_imm(buf, d->size, ASM_SHR, d->to, (u8)log2);
+	else
+		asm_mov(buf, d->size, d->to, d->to); /* by 1 */
+	return true;
+}
+
+/*
+ * x / n = x * m >> (32 + s) for every x of 32 bits, if m = ceil(2^(32 + s) / n) has 32 bits and exceeds the exact quotient by
+ * at most 2^s / n (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994).
+ */
+static bool divide_by_multiplying(struct codebuf *buf, const struct division *d, s32 divisor)
+{
+	u32 n = (u32)divisor, s;
+	u64 m;
+
+	if (d->is_signed || d->size != 4 || n < 3)
+		return false;
+	s = 31 - (u32)__builtin_clz(n);
+	m = ((1ull << (32 + s)) + n - 1) / n;
+	if (m > UINT32_MAX || m * n - (1ull << (32 + s)) > 1ull << s)
+		return false;
+	asm_mov(buf, 4, JIT_TEMP, d->to);
+	asm_mov_imm(buf, JIT_TEMP2, m);
+	asm_reg(buf, 8, 0x0faf, JIT_TEMP, JIT_TEMP2);
+	asm_shift_imm(buf, 8, ASM_SHR, JIT_TEMP, (u8)(32 + s));
+	if (d->modulo) {
+		asm_reg(buf, 4, 0x69, JIT_TEMP, JIT_TEMP);
+		codebuf_put(buf, n, 4);
+		asm_alu(buf, 4, ASM_SUB, d->to, JIT_TEMP);
+	} else {
+		asm_mov(buf, 4, d->to, JIT_TEMP);
+	}
+	return true;
+}
+
 static void divide_constant(struct codebuf *buf, const struct division *d, s32 divisor)
 {
 	if (divisor == 0) {
 		set_zero(buf, d);
 	} else if (divisor == -1 && d->is_signed) {
 		set_minus_one(buf, d);
-	} else {
+	} else if (!divide_by_shift(buf, d, divisor) && !divide_by_multiplying(buf, d, divisor)) {
 		asm_mov_imm(buf, JIT_TEMP, d->size == 8 ? (u64)(s64)divisor : (u32)divisor);
 		divide(buf, d);
 	}

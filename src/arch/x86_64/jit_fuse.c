@@ -33,9 +33,9 @@ static bool is_move(const struct bpf_insn *insn)
 	return is(insn, BPF_ALU64 | BPF_MOV | BPF_X) && !insn->off;
 }
 
-/* An address as the machine can add it up: base + index + disp, in BPF registers. */
+/* An address as the machine can add it up: base + (index << scale) + disp, in BPF registers. */
 struct sum {
-	u8 base, index;
+	u8 base, index, scale;
 	s32 disp;
 };
 
@@ -59,11 +59,14 @@ static bool sum_add(struct sum *sum, const struct bpf_insn *insn, u8 to)
 
 static void emit_sum(struct codebuf *buf, u32 size, u32 opcode, u8 reg, const struct sum *sum)
 {
-	if (sum->index == NO_REG)
-		asm_mem(buf, size, opcode, reg, jit_reg[sum->base], sum->disp);
-	else
-		asm_mem_index(buf, size, opcode, reg, jit_reg[sum->base], jit_reg[sum->index],
-			      sum->disp);
+	struct asm_index at = {.disp = sum->disp, .base = jit_reg[sum->base], .scale = sum->scale};
+
+	if (sum->index == NO_REG) {
+		asm_mem(buf, size, opcode, reg, at.base, at.disp);
+		return;
+	}
+	at.index = jit_reg[sum->index];
+	asm_mem_index(buf, size, opcode, reg, &at);
 }
 
 /* A plain load or store at the sum, instead of at the register it would have been in. */
@@ -108,6 +111,89 @@ static bool ends_in_access(const struct jit_unit *unit, u32 index, u8 to)
 	return false;
 }
 
+/* v = *at; v op= ...; *at = v; with v dead behind it: one instruction on memory. at: the load's register and offset. */
+static bool is_update(const struct jit_unit *unit, u32 index, u8 *ret_digit)
+{
+	static const u8 digits[16] = {[BPF_ADD >> 4] = ASM_ADD,
+				      [BPF_SUB >> 4] = ASM_SUB,
+				      [BPF_OR >> 4] = ASM_OR,
+				      [BPF_AND >> 4] = ASM_AND,
+				      [BPF_XOR >> 4] = ASM_XOR};
+	const struct bpf_insn *load = &unit->insns[index], *op = load + 1, *store = load + 2;
+	u32 size = insn_access_size(load);
+	u8 value = load->dst_reg, base = load->src_reg;
+
+	if (insn_class(load) != BPF_LDX || insn_mode(load) != BPF_MEM || size < 4 ||
+	    value == base || run_length(unit, index, 3) < 3)
+		return false;
+	if (insn_class(op) != (size == 8 ? BPF_ALU64 : BPF_ALU) || op->dst_reg != value ||
+	    (insn_uses_reg(op) && op->src_reg == value))
+		return false;
+	*ret_digit = digits[insn_op(op) >> 4];
+	if ((!*ret_digit && insn_op(op) != BPF_ADD) || insn_op(op) == BPF_END)
+		return false;
+	return insn_class(store) == BPF_STX && insn_mode(store) == BPF_MEM &&
+	       insn_access_size(store) == size && store->dst_reg == base &&
+	       store->src_reg == value && store->off == load->off &&
+	       is_dead(unit, index + 2, value);
+}
+
+static void emit_update(struct codebuf *buf, const struct bpf_insn *load, u8 digit,
+			const struct sum *at)
+{
+	const struct bpf_insn *op = load + 1;
+	u32 size = insn_access_size(load);
+	bool is_short = op->imm == (s8)op->imm;
+	struct sum sum = *at;
+
+	sum.disp += load->off;
+	if (insn_uses_reg(op)) {
+		emit_sum(buf, size, (u32)digit << 3 | 1, jit_reg[op->src_reg], &sum);
+		return;
+	}
+	emit_sum(buf, size, is_short ? 0x83 : 0x81, digit, &sum);
+	codebuf_put(buf, (u32)op->imm, is_short ? 1 : 4);
+}
+
+static u32 fuse_update(struct codebuf *buf, const struct jit_unit *unit, u32 index)
+{
+	const struct bpf_insn *load = &unit->insns[index];
+	struct sum sum = {.base = load->src_reg, .index = NO_REG};
+	u8 digit;
+
+	if (!is_update(unit, index, &digit))
+		return 0;
+	emit_update(buf, load, digit, &sum);
+	return 3;
+}
+
+/*
+ * What at index uses the address that is in `to` (and in sum) for the last time: an access, or an update. x: the index that
+ * was shifted in place, or NO_REG. Returns how many instructions were emitted as one.
+ */
+static u32 fuse_last_use(struct codebuf *buf, const struct jit_unit *unit, u32 index, u8 to, u8 x,
+			 const struct sum *sum)
+{
+	const struct bpf_insn *insn = &unit->insns[index];
+	bool loads_x = insn_class(insn) == BPF_LDX && insn->dst_reg == x;
+	u8 digit;
+
+	if (sum->disp > INT16_MAX || sum->disp < -INT16_MAX)
+		return 0;
+	if (is_update(unit, index, &digit) && insn->src_reg == to && is_dead(unit, index + 2, to) &&
+	    (x == NO_REG || loads_x || is_dead(unit, index + 2, x)) &&
+	    !(insn_uses_reg(insn + 1) && (insn[1].src_reg == to || insn[1].src_reg == x)) &&
+	    insn->dst_reg != sum->base && (insn->dst_reg != sum->index || loads_x)) {
+		emit_update(buf, insn, digit, sum);
+		return 3;
+	}
+	if (!ends_in_access(unit, index, to) || insn_mode(insn) != BPF_MEM ||
+	    (x != NO_REG && !loads_x && !is_dead(unit, index, x)) ||
+	    (insn_class(insn) == BPF_STX && insn->src_reg == x))
+		return 0;
+	return emit_access(buf, insn, sum) ? 1 : 0;
+}
+
 /* [to = base;] to += ...; to += ...; and perhaps an access through it. */
 static u32 fuse_sum(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
@@ -122,14 +208,51 @@ static u32 fuse_sum(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	}
 	while (used < length && sum_add(&sum, &insn[used], to))
 		used++;
-	if (used && used < length && ends_in_access(unit, index + used, to) &&
-	    emit_access(buf, &insn[used], &sum))
-		return used + 1;
+	if (used && used < length) {
+		u32 more = fuse_last_use(buf, unit, index + used, to, NO_REG, &sum);
+
+		if (more)
+			return used + more;
+	}
 	/* One addition by itself, and a move by itself, are as short as they get. */
 	if (used < 2)
 		return 0;
 	emit_sum(buf, 8, 0x8d, jit_reg[to], &sum);
 	return used;
+}
+
+/* x <<= 1, 2, 3; [to = constant or base;] to += ...; to += x; and an access through it: an array's element. */
+static u32 fuse_element(struct codebuf *buf, const struct jit_unit *unit, u32 index)
+{
+	const struct bpf_insn *insn = &unit->insns[index];
+	u32 length = run_length(unit, index, 7), used = 1;
+	u8 x = insn->dst_reg, to;
+	struct sum sum = {.index = NO_REG};
+	u32 start = buf->size, more;
+	bool constant;
+
+	if (!is(insn, BPF_ALU64 | BPF_LSH | BPF_K) || insn->imm < 1 || insn->imm > 3 || length < 3)
+		return 0;
+	constant = insn_is_ld_imm64(&insn[1]) && insn[1].src_reg != INSN_PSEUDO_FUNC;
+	to = sum.base = insn[1].dst_reg;
+	if (constant) {
+		used = 3;
+	} else if (is_move(&insn[1])) {
+		sum.base = insn[1].src_reg;
+		used = 2;
+	}
+	while (used < length && sum_add(&sum, &insn[used], to))
+		used++;
+	if (to == x || sum.base == x || sum.index != x || used >= length)
+		return 0;
+	sum.scale = (u8)insn->imm;
+	/* Taken back when it turns out that nothing can be fused: then it is emitted again in its place. */
+	if (constant)
+		asm_mov_imm(buf, jit_reg[to], unit->values[index + 1]);
+	more = fuse_last_use(buf, unit, index + used, to, x, &sum);
+	if (!more)
+		buf->size = start;
+	return more ? used + more : 0;
 }
 
 /* a = b; a >>= 64 - n; then b <<= n; b |= a   or   c = b; c <<= n; c |= a; with a dead: a rotation. Shifts in any order. */
@@ -157,43 +280,6 @@ static u32 fuse_rotate(struct codebuf *buf, const struct jit_unit *unit, u32 ind
 	return used;
 }
 
-/* v = *at; v op= ...; *at = v; with v dead: one instruction on memory. */
-static u32 fuse_update(struct codebuf *buf, const struct jit_unit *unit, u32 index)
-{
-	static const u8 digits[16] = {[BPF_ADD >> 4] = ASM_ADD,
-				      [BPF_SUB >> 4] = ASM_SUB,
-				      [BPF_OR >> 4] = ASM_OR,
-				      [BPF_AND >> 4] = ASM_AND,
-				      [BPF_XOR >> 4] = ASM_XOR};
-	const struct bpf_insn *load = &unit->insns[index], *op = load + 1, *store = load + 2;
-	u32 size = insn_access_size(load);
-	u8 value = load->dst_reg, base = load->src_reg, digit;
-
-	if (insn_class(load) != BPF_LDX || insn_mode(load) != BPF_MEM || size < 4 ||
-	    value == base || run_length(unit, index, 3) < 3)
-		return 0;
-	if (insn_class(op) != (size == 8 ? BPF_ALU64 : BPF_ALU) || op->dst_reg != value ||
-	    (insn_uses_reg(op) && op->src_reg == value))
-		return 0;
-	digit = digits[insn_op(op) >> 4];
-	if ((!digit && insn_op(op) != BPF_ADD) || insn_op(op) == BPF_END)
-		return 0;
-	if (insn_class(store) != BPF_STX || insn_mode(store) != BPF_MEM ||
-	    insn_access_size(store) != size || store->dst_reg != base || store->src_reg != value ||
-	    store->off != load->off || !is_dead(unit, index + 2, value))
-		return 0;
-	if (insn_uses_reg(op)) {
-		asm_mem(buf, size, (u32)digit << 3 | 1, jit_reg[op->src_reg], jit_reg[base],
-			load->off);
-	} else {
-		bool is_short = op->imm == (s8)op->imm;
-
-		asm_mem(buf, size, is_short ? 0x83 : 0x81, digit, jit_reg[base], load->off);
-		codebuf_put(buf, (u32)op->imm, is_short ? 1 : 4);
-	}
-	return 3;
-}
-
 u32 jit_fuse(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	const struct bpf_insn *insn = &unit->insns[index];
@@ -203,7 +289,13 @@ u32 jit_fuse(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	case BPF_ALU64:
 		used = fuse_rotate(buf, unit, index);
 		if (!used)
+			used = fuse_element(buf, unit, index);
+		if (!used)
 			used = fuse_sum(buf, unit, index);
+		break;
+	case BPF_JMP:
+	case BPF_JMP32:
+		used = jit_branch_over(buf, unit, index);
 		break;
 	case BPF_LDX:
 		used = fuse_update(buf, unit, index);

@@ -5,6 +5,9 @@
 
 #include "arch/arch.h"
 
+/* features.c */
+u32 x86_64_jit_features(void);
+
 /* jit_tail.c */
 int x86_64_jit_entry(struct codebuf *buf, const struct jit_unit *unit);
 

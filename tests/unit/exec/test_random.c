@@ -238,9 +238,70 @@ static void put_update(struct generator *g)
 		put(g, MOV_IMM(value_reg, (s32)value(g)));
 }
 
+static const u64 table[SLOTS] = {0x8796a5b4c3d2e1f0, 0x1122334455667788, 0xfedcba9876543210,
+				 0x0f1e2d3c4b5a6978, 0xa0b1c2d3e4f50617, 0x1928374655647382,
+				 0x9182736450f0e1d2, 0x7fffffff80000001};
+
+/* An array's element: on the stack, or in a table that is only read. */
+static void put_element(struct generator *g)
+{
+	static const u8 sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
+	u8 to = reg(g), x = (u8)((to + 1 + below(g, 9)) % 10), other = reg(g);
+	u8 code = BPF_MEM | sizes[below(g, 4)];
+	bool constant = below(g, 2);
+
+	put(g, MOV_IMM(x, (s32)below(g, SLOTS / 2)));
+	put_behind(g, ALU64_IMM(BPF_LSH, x, 1 + (s32)below(g, 3)));
+	if (constant) {
+		struct bpf_insn pair[] = {LD_IMM64(to, (uintptr_t)table)};
+
+		put_behind(g, pair[0]);
+		put_behind(g, pair[1]);
+	} else {
+		put_behind(g, MOV_REG(to, 10));
+		put_behind(g, ALU64_IMM(BPF_ADD, to, -8 * SLOTS));
+	}
+	put_behind(g, ALU64_REG(BPF_ADD, to, x));
+	if (constant || below(g, 2))
+		put_behind(g, INSN(BPF_LDX | code, below(g, 2) ? x : other, to, 8, 0));
+	else if (other != to)
+		put_behind(g, INSN(BPF_STX | code, to, other, 8, 0));
+	put_behind(g, MOV_IMM(to, (s32)value(g)));
+	if (below(g, 2))
+		put_behind(g, MOV_IMM(x, (s32)value(g)));
+}
+
+/* Division by constants that compilers meet. */
+static void put_division(struct generator *g)
+{
+	static const u8 ops[] = {BPF_DIV, BPF_MOD};
+	u8 class = below(g, 3) ? BPF_ALU : BPF_ALU64;
+	s32 divisor = below(g, 3) ? 1 + (s32)below(g, 1000) : 1 << below(g, 31);
+
+	put(g, INSN(class | ops[below(g, 2)] | BPF_K, reg(g), 0, (s32)!below(g, 4), divisor));
+}
+
+/* A jump over a jump: where both go is found later, so they go to the next instructions. */
+static void put_over(struct generator *g)
+{
+	put(g, INSN(BPF_JMP | BPF_JSGT | BPF_K, reg(g), 0, 0, (s32)value(g)));
+	put_behind(g, MOV_IMM(reg(g), (s32)value(g)));
+	put(g, INSN((below(g, 2) ? BPF_JMP : BPF_JMP32) | BPF_JSET | BPF_X, reg(g), reg(g), 0, 0));
+	put(g, INSN(BPF_JMP | BPF_JA, 0, 0, 0, 0));
+}
+
 static void put_pattern(struct generator *g)
 {
-	switch (below(g, 4)) {
+	switch (below(g, 7)) {
+	case 4:
+		put_element(g);
+		break;
+	case 5:
+		put_division(g);
+		break;
+	case 6:
+		put_over(g);
+		break;
 	case 0:
 		put_sum(g);
 		break;
