@@ -261,6 +261,13 @@ static u64 resolve(const struct shadow *shadow, u32 at, u64 slot, u64 target)
 	return target;
 }
 
+/* Before its entry goes the slot gets what the landing stood for: unwinders find the caller at every instruction. */
+static void leave(u64 slot, u64 target)
+{
+	__atomic_store_n((u64 *)ptr_from_u64(slot), target, __ATOMIC_RELAXED);
+	cpu_compiler_barrier();
+}
+
 static bool take(struct shadow *shadow, u64 slot, u64 *ret_target, u64 *ret_caller)
 {
 	u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
@@ -271,6 +278,7 @@ static bool take(struct shadow *shadow, u64 slot, u64 *ret_target, u64 *ret_call
 
 		if (slot_of(entry) != slot)
 			continue;
+		leave(slot, target);
 		__atomic_store_n(&entry->slot, 0, __ATOMIC_RELAXED);
 		*ret_target = target;
 		*ret_caller = resolve(shadow, i, slot, target);
@@ -305,6 +313,7 @@ static bool take_newest(struct shadow *shadow, u64 slot, u64 *ret_target)
 	if (unlikely(!below || below == slot || top == SHADOW_ENTRIES / 2))
 		return false;
 	*ret_target = entry->target;
+	leave(slot, *ret_target);
 	__atomic_store_n(&entry->slot, 0, __ATOMIC_RELAXED);
 	cpu_compiler_barrier();
 	__atomic_store_n(&shadow->top, top - 1, __ATOMIC_RELAXED);
