@@ -96,7 +96,7 @@ def exceptions_pass(victim, kinds):
         for function in ("middle", "thrower"):
             programs += f'SEC("{kind}//proc/self/exe:{function}") int {kind}_{function}(void *ctx) {{ return count(); }}\n'
     obj = lab.compile_bpf(COUNTS.format(programs=programs))
-    process = lab.start([lab.victim(victim), "4"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = lab.start([lab.victim(victim), "120"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     hits = 0
     for _ in range(3):
@@ -106,6 +106,7 @@ def exceptions_pass(victim, kinds):
         status, out, err = attachment.finish(signal.SIGINT)
         assert status == 0, err
         hits += json.loads(out)["maps"]["calls"][0]["value"]
+    process.terminate()
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, (process.returncode, err)
     assert hits > 100 and int(out.split()[1]) > 10, (hits, out)

@@ -2,9 +2,10 @@
 /*
  * Checks itself: exceptions thrown through middle() and thrower(), pthread_exit and cancellation through them, backtraces of
  * _Unwind_Backtrace. Each round prints nothing; any wrong result ends it with a message and status 1. The line
- * "rounds N" is printed at the end, after the seconds given as argument.
+ * "rounds N" is printed at the end, after the seconds given as argument or at SIGTERM.
  */
 #include <csetjmp>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -20,6 +21,12 @@ namespace
 volatile int depth_wanted;
 int destroyed;
 std::jmp_buf jump;
+volatile std::sig_atomic_t stopping;
+
+void stop(int)
+{
+	stopping = 1;
+}
 
 struct counted {
 	~counted()
@@ -168,9 +175,10 @@ int main(int argc, char **argv)
 	time_t end = time(nullptr) + (argc > 1 ? atoi(argv[1]) : 1);
 	unsigned long rounds = 0;
 
+	std::signal(SIGTERM, stop);
 	puts("ready");
 	fflush(stdout);
-	while (time(nullptr) < end) {
+	while (!stopping && time(nullptr) < end) {
 		round();
 		rounds++;
 	}
