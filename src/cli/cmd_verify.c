@@ -54,6 +54,22 @@ static const char *cause_of(const struct load_one *one)
 	return strerror(-one->error);
 }
 
+/* The line of source, and a mark under the part of it that starts at the column. */
+static void print_source(const struct load_one *one)
+{
+	size_t length = strlen(one->source);
+	size_t from =
+		one->column && one->column <= length ? one->column - 1 : strspn(one->source, " \t");
+	size_t to = from;
+
+	while (to < length && !strchr(";{}", one->source[to]))
+		to++;
+	printf("%6u | %s\n       | ", one->line, one->source);
+	for (size_t i = 0; i < MAX(to, from + 1); i++)
+		putchar(i >= from ? '^' : one->source[i] == '\t' ? '\t' : ' ');
+	printf("\n");
+}
+
 static void print_text(const struct load_one *one, const struct options *options)
 {
 	const char *name = bpf_program__name(one->program);
@@ -65,6 +81,8 @@ static void print_text(const struct load_one *one, const struct options *options
 		printf(" %8u insns %8u states %10.3f ms", one->insns, one->states,
 		       (double)one->time_ns / 1e6);
 	printf("\n");
+	if (one->error && one->source)
+		print_source(one);
 	if (one->error)
 		printf("  %s\n", cause_of(one));
 }
@@ -88,6 +106,10 @@ static void print_json(const struct load_one *one, bool first)
 	if (one->error) {
 		printf(",\"errno\":%d", -one->error);
 		print_json_field("reason", cause_of(one));
+	}
+	if (one->source) {
+		printf(",\"line\":%u,\"column\":%u", one->line, one->column);
+		print_json_field("source", one->source);
 	}
 	if (one->log)
 		print_json_field("log", one->log);

@@ -43,6 +43,10 @@ static void keep_verdict(const struct object_verdict *verdict, void *opaque)
 	one->time_ns = verdict->time_ns;
 	free(one->reason);
 	free(one->log);
+	free(one->source);
+	one->source = verdict->error && *verdict->source ? strdup(verdict->source) : NULL;
+	one->line = verdict->line;
+	one->column = verdict->column;
 	one->reason = verdict->error && verdict->reason ? strdup(verdict->reason) : NULL;
 	one->log = verdict->log_length ? strndup(verdict->log, verdict->log_length) : NULL;
 }
@@ -92,5 +96,6 @@ void load_one_release(struct load_one *one)
 	bpf_object__close(one->object);
 	free(one->reason);
 	free(one->log);
+	free(one->source);
 	free(one->warning);
 }

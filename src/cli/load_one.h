@@ -15,6 +15,8 @@ struct load_one {
 	u32 insns, states;
 	u64 time_ns;
 	char *reason, *log; /* NULL: none */
+	char *source;	    /* the line of source that reason is about, or NULL */
+	u32 line, column;
 	char *warning; /* libbpf's first complaint where the program never got to the verifier */
 };
 

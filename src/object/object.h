@@ -28,6 +28,9 @@ struct object_verdict {
 	u32 insns, states;
 	u64 time_ns;
 	const char *reason; /* rejected: one line in words */
+	const char
+		*source;  /* rejected: the line of source that reason is about, "" when not known */
+	u32 line, column; /* where it is, from 1 */
 	const char *log;
 	size_t log_length;
 };

@@ -469,6 +469,9 @@ static void tell_verdict(const struct load *load, int verdict)
 		.states = load->result.total_states,
 		.time_ns = load->result.time_ns,
 		.reason = load->result.reason,
+		.source = load->result.reason_source,
+		.line = load->result.reason_line,
+		.column = load->result.reason_column,
 		.log = load->log.text ? load->log.text : "",
 		.log_length = load->log.length,
 	};

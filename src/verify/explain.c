@@ -150,6 +150,10 @@ void explain_reason(struct verifier *env)
 		 hole ? hole + 2 : "", env->why_line);
 	used = strlen(out);
 	if (source) {
+		env->result->reason_line = line->line_col >> 10;
+		env->result->reason_column = line->line_col & 0x3ff;
+		snprintf(env->result->reason_source, sizeof(env->result->reason_source), "%s",
+			 source);
 		source += strspn(source, " \t");
 		snprintf(out + used, size - used, ", at line %u: `%s`", line->line_col >> 10,
 			 source);

@@ -95,6 +95,8 @@ struct verify_result {
 	u64 time_ns;
 	char reason
 		[512]; /* rejected: the last paragraph in words, one line: what, which instruction, what to change */
+	u32 reason_line, reason_column; /* of the source, from 1; 0: not known */
+	char reason_source[160];	/* that line, "" when not known */
 };
 
 /*

@@ -28,12 +28,12 @@ check rejected_program_fails $?
 grep -qE '^good +accepted' "$work/out"
 check accepted_among_rejected_is_told $?
 for program in null_value out_of_bounds wrong_argument uninit_stack; do
-	grep -qE "^$program +rejected" "$work/out" && grep -A 1 "^$program" "$work/out" | grep -q '^  [^ ]'
+	grep -qE "^$program +rejected" "$work/out" && grep -A 3 "^$program" "$work/out" | grep -q '^  insn '
 	check "${program}_is_rejected_with_a_reason" $?
 done
 grep -q "R0 invalid mem access 'map_value_or_null'" "$work/out"
 check log_has_the_kernels_words $?
-grep -A 1 '^uninit_stack' "$work/out" | grep -q 'bytes of the stack are read that were never written'
+grep -A 3 '^uninit_stack' "$work/out" | grep -q 'bytes of the stack are read that were never written'
 check unwritten_stack_is_told $?
 
 "$inlay" verify "$good" --log 2 | grep -qE '^0: '
