@@ -44,6 +44,8 @@ struct arch {
 		int (*insn)(struct codebuf *buf, const struct jit_unit *unit,
 			    u32 index); /* instructions consumed or -errno */
 		int (*epilogue)(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
+		/* Pads to where loops run best; NULL: anywhere. */
+		void (*align)(struct codebuf *buf);
 		/* Bit per caller-saved register (the CPU's numbers) that the code or its helpers may change. */
 		u32 (*clobbers)(const struct jit_unit *unit);
 	} jit;

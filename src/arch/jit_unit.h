@@ -37,6 +37,8 @@ struct jit_tail {
 	u32 bypass, target, out;
 };
 
+#define JIT_LOOP_HEAD	 2 /* in targets: a jump comes from behind */
+
 #define JIT_FEATURE_BMI2 (1u << 0)
 
 struct jit_unit {

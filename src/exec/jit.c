@@ -19,7 +19,8 @@
 #include "exec/jit_scan.h"
 #include "format/insn.h"
 
-#define MAX_PASSES 64
+#define MAX_PASSES     64
+#define ALIGNED_PASSES 16
 
 /* Offsets of one pass: of each instruction, and of each subprogram's prologue and epilogue. */
 struct layout {
@@ -35,6 +36,7 @@ struct compiler {
 	struct exec_tail *tails; /* of the image; unit.tails are filled by the passes */
 	struct layout now;	 /* being written; unit and subs hold those of the pass before */
 	u32 size;		 /* of the pass before */
+	bool align;		 /* loop heads, see converge() */
 	const struct arch *arch;
 };
 
@@ -61,6 +63,7 @@ static int compiler_init(struct compiler *c, const struct image_header *image,
 	*c = (struct compiler){.arch = arch_host()};
 	if (!c->arch->jit.insn)
 		return -EOPNOTSUPP;
+	c->align = c->arch->jit.align != NULL;
 	c->subs = arena_alloc(sub_cnt * sizeof(*c->subs));
 	c->values = arena_alloc(insn_cnt * sizeof(u64));
 	c->now.offsets = arena_alloc(insn_cnt * sizeof(u32));
@@ -113,6 +116,8 @@ static int emit_sub(struct compiler *c, struct codebuf *buf, u32 number)
 	if (used < 0)
 		return used;
 	for (u32 i = sub->start; i < sub->end; i += (u32)used) {
+		if (c->align && c->unit.targets[i] == JIT_LOOP_HEAD)
+			c->arch->jit.align(buf);
 		c->now.offsets[i] = buf->size;
 		used = c->arch->jit.insn(buf, &c->unit, i);
 		if (used < 0)
@@ -167,9 +172,12 @@ static int pass(struct compiler *c, u8 *bytes, u64 exec, u32 capacity)
 	return settle(c, buf.size) ? (buf.error ? buf.error : 1) : 0;
 }
 
+/* Padding may grow while code shrinks, so that passes need not agree: after some, there is none. */
 static int converge(struct compiler *c, const struct text_block *block)
 {
 	for (int i = 0; i < MAX_PASSES; i++) {
+		if (i == ALIGNED_PASSES)
+			c->align = false;
 		int result = block ? pass(c, block->write, ptr_to_u64(block->exec), block->size)
 				   : pass(c, NULL, 0, 0);
 

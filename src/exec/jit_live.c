@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "exec/jit_live.h"
 
+#include "arch/jit_unit.h"
 #include "format/insn.h"
 
 #define BIT(reg)     (1u << (reg))
@@ -129,7 +130,7 @@ void jit_live(const struct image_header *image, u16 *live, u8 *targets)
 		s64 to = jumps_to(&insns[i], i);
 
 		if (to >= 0 && to < image->insn_cnt)
-			targets[to] = 1;
+			targets[to] = to <= i ? JIT_LOOP_HEAD : MAX(targets[to], 1);
 		i += insn_is_ld_imm64(&insns[i]);
 	}
 	while (pass(insns, image->insn_cnt, bare, live))

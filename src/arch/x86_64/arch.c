@@ -18,6 +18,7 @@ const struct arch arch_x86_64 = {
 			.prologue = x86_64_jit_prologue,
 			.insn = x86_64_jit_insn,
 			.epilogue = x86_64_jit_epilogue,
+			.align = x86_64_jit_align,
 			.clobbers = x86_64_jit_clobbers,
 		},
 	.trampoline = {.stub = x86_64_trampoline_stub,

@@ -83,6 +83,7 @@ void asm_shift_cl(struct codebuf *buf, u32 size, enum asm_shift op, u8 to);
 void asm_shift_bmi2(struct codebuf *buf, u32 size, enum asm_shift op, u8 to, u8 from, u8 count);
 void asm_unary(struct codebuf *buf, u32 size, enum asm_unary op, u8 reg);
 
+void asm_nops(struct codebuf *buf, u32 size); /* size bytes in as few instructions as possible */
 void asm_push(struct codebuf *buf, u8 reg);
 void asm_pop(struct codebuf *buf, u8 reg);
 void asm_ret(struct codebuf *buf);

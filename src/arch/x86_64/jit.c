@@ -135,6 +135,12 @@ void jit_note_frame(struct codebuf *buf, const struct jit_sub *sub)
 	note_depth(buf, sub, depth + padding(sub));
 }
 
+/* Fetch and prediction work on aligned blocks. */
+void x86_64_jit_align(struct codebuf *buf)
+{
+	asm_nops(buf, -buf->size & 15);
+}
+
 /* Returns 2, since the constant's upper half is in the next slot. */
 static int load_constant(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {

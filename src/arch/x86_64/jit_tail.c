@@ -35,15 +35,6 @@ int x86_64_jit_entry(struct codebuf *buf, const struct jit_unit *unit)
 	return 0;
 }
 
-static void emit_nops(struct codebuf *buf, u32 size)
-{
-	static const u8 nops[5][4] = {
-		{0}, {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}, {0x0f, 0x1f, 0x40, 0x00}};
-
-	for (u32 i = 0; i < size; i++)
-		asm_byte(buf, nops[size][i]);
-}
-
 /*
  * An instruction of five bytes inside an aligned word, so that one store changes it. What goes before and after it sums up to
  * the same everywhere, or passes would never agree. Returns the instruction's offset; with jump to, in this pass's
@@ -54,11 +45,11 @@ static u32 emit_patchable(struct codebuf *buf)
 	u32 before = buf->size % WORD <= WORD - PATCH_SIZE ? 0 : WORD - buf->size % WORD;
 	u32 at;
 
-	emit_nops(buf, before);
+	asm_nops(buf, before);
 	at = buf->size;
 	for (u32 i = 0; i < PATCH_SIZE; i++)
 		asm_byte(buf, 0x90);
-	emit_nops(buf, WORD - PATCH_SIZE + 1 - before);
+	asm_nops(buf, WORD - PATCH_SIZE + 1 - before);
 	return at;
 }
 

@@ -5,6 +5,8 @@
 
 #include "arch/arch.h"
 
+void x86_64_jit_align(struct codebuf *buf);
+
 /* features.c */
 u32 x86_64_jit_features(void);
 
