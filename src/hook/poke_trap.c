@@ -7,6 +7,7 @@
 #include "arch/guard.h"
 #include "arch/trap.h"
 #include "base/cpu.h"
+#include "base/fence.h"
 #include "base/mem.h"
 #include "base/self_mem.h"
 #include "base/sys.h"
@@ -30,7 +31,7 @@ static u32 levels_used;
 static void begin_change(void)
 {
 	__atomic_store_n(&version, version + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	fence(__ATOMIC_RELEASE);
 }
 
 static void end_change(void)
@@ -104,7 +105,7 @@ static bool find(u64 site, struct trap_entry *ret_entry)
 /* Is what was read since `before` consistent? */
 static bool unchanged(u64 before)
 {
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	fence(__ATOMIC_ACQUIRE);
 	return !(before & 1) && __atomic_load_n(&version, __ATOMIC_RELAXED) == before;
 }
 

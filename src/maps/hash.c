@@ -3,6 +3,7 @@
 #include "maps/hash.h"
 
 #include "base/arena.h"
+#include "base/fence.h"
 #include "base/mem.h"
 #include "base/sys.h"
 
@@ -19,15 +20,12 @@
 
 /*
  * Readers race with writers by design, and find out afterwards (reused()). ThreadSanitizer knows no such protocol: what
- * reads what may be changing is hidden from it. It draws no conclusion from fences either, so gcc
- * refuses the one-sided ones under it; it takes the full fence, which orders no less.
+ * reads what may be changing is hidden from it.
  */
-#if defined(__SANITIZE_THREAD__)
-#define RACY	     __attribute__((no_sanitize("thread"), noinline))
-#define fence(order) __sync_synchronize()
+#ifdef __SANITIZE_THREAD__
+#define RACY __attribute__((no_sanitize("thread"), noinline))
 #else
 #define RACY
-#define fence(order) __atomic_thread_fence(order)
 #endif
 
 static RACY bool racy_equal(const void *a, const void *b, size_t size)
