@@ -38,6 +38,7 @@ struct jit_tail {
 };
 
 #define JIT_LOOP_HEAD	 2 /* in targets: a jump comes from behind */
+#define JIT_DIRECT_TAIL	 4 /* in targets: a tail call that reads neither map nor key */
 
 #define JIT_FEATURE_BMI2 (1u << 0)
 

@@ -94,7 +94,7 @@ static bool goes_on(const struct bpf_insn *insn)
 }
 
 /* before[i]: what is live before i. Returns whether something was learned. */
-static bool pass(const struct bpf_insn *insns, u32 count, bool bare, u16 *live)
+static bool pass(const struct bpf_insn *insns, u32 count, bool bare, const u8 *targets, u16 *live)
 {
 	bool changed = false;
 
@@ -110,6 +110,8 @@ static bool pass(const struct bpf_insn *insns, u32 count, bool bare, u16 *live)
 			if (to < 0 || to >= count)
 				continue;
 			effect = effect_of(&insns[to], bare);
+			if (targets[to] & JIT_DIRECT_TAIL)
+				effect.reads = BIT(BPF_REG_1);
 			after |= effect.reads | (live[to] & ~effect.writes);
 		}
 		/* The second half of a constant looks like an instruction of class LD: harmless, nobody asks. */
@@ -133,6 +135,8 @@ void jit_live(const struct image_header *image, u16 *live, u8 *targets)
 			targets[to] = to <= i ? JIT_LOOP_HEAD : MAX(targets[to], 1);
 		i += insn_is_ld_imm64(&insns[i]);
 	}
-	while (pass(insns, image->insn_cnt, bare, live))
+	for (u32 i = 0; i < image->tail_cnt; i++)
+		targets[image_tails(image)[i].insn] |= JIT_DIRECT_TAIL;
+	while (pass(insns, image->insn_cnt, bare, targets, live))
 		;
 }

@@ -158,6 +158,19 @@ static int load_constant(struct codebuf *buf, const struct jit_unit *unit, u32 i
 	return 2;
 }
 
+/* A constant that nobody reads, such as the map and the key of a direct tail call. Returns its slots, or 0. */
+static int dead_constant(const struct jit_unit *unit, u32 index)
+{
+	const struct bpf_insn *insn = &unit->insns[index];
+
+	if (unit->live[index] & 1u << insn->dst_reg)
+		return 0;
+	if (insn_is_ld_imm64(insn))
+		return 2;
+	return insn->code == (BPF_ALU | BPF_MOV | BPF_K) ||
+	       insn->code == (BPF_ALU64 | BPF_MOV | BPF_K);
+}
+
 int x86_64_jit_insn(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	const struct bpf_insn *insn = &unit->insns[index];
@@ -166,6 +179,8 @@ int x86_64_jit_insn(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 
 	if (insn->dst_reg > BPF_REG_10 || insn->src_reg > BPF_REG_10)
 		return -EINVAL;
+	if (dead_constant(unit, index))
+		return dead_constant(unit, index);
 	fused = jit_fuse(buf, unit, index);
 	if (fused)
 		return (int)fused;
