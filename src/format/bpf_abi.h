@@ -56,8 +56,8 @@ struct abi_packet_context {
 		u8 bytes[256];
 	};
 	u64 data, data_end, data_meta;
-	u64 link_header,
-		network_header; /* where negative offsets of BPF_ABS and BPF_IND count from */
+	/* Where negative offsets of BPF_ABS and BPF_IND count from. */
+	u64 link_header, network_header;
 	u64 room, room_end; /* the buffer that the packet may grow in; both 0: it may not */
 };
 
