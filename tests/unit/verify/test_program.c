@@ -171,17 +171,19 @@ static void dead_values_do_not_stop_pruning(void)
 /* What is known of r8 decides what r9 may be behind their comparison, so a state with another r8 is not the same. */
 static void compared_registers_matter_together(void)
 {
-	struct bpf_insn p[] = {
-		I(0x79, 8, 1, 0, 0),
-		I(0x79, 9, 1, 8, 0),
-		I(0x45, 8, 0, 0, -2), /* falling through, r8 is 0 or 1 */
-		I(0xdd, 8, 9, 2, 0),  /* behind it, r9 < r8 */
-		I(0x75, 9, 0, 2, 2),  /* so this is never taken, unless r8 is larger */
-		MOV(0, 0),
-		MOV(4, 0),
-		COPY(0, 4),
-		EXIT,
-	};
+	struct bpf_insn
+		p[] =
+			{
+				I(0x79, 8, 1, 0, 0),
+				I(0x79, 9, 1, 8, 0),
+				I(0x45, 8, 0, 0, -2), /* falling through, r8 is 0 or 1 */
+				I(0xdd, 8, 9, 2, 0),  /* behind it, r9 < r8 */
+				I(0x75, 9, 0, 2, 2), /* so this is never taken, unless r8 is larger */
+				MOV(0, 0),
+				MOV(4, 0),
+				COPY(0, 4),
+				EXIT,
+			};
 
 	prog_flags = BPF_F_TEST_STATE_FREQ;
 	CHECK_EQ(VERIFY(p), -EACCES);
