@@ -39,6 +39,7 @@ struct inject {
 	const struct problem *problem;
 	struct remote remote;
 	u64 dlopen, dlerror, errno_location;
+	u64 build;     /* checksum of the agent */
 	char name[32]; /* of the agent's memfd: says which build it is */
 };
 
@@ -292,15 +293,28 @@ static int explain_dlopen(struct inject *inject)
 			   text);
 }
 
+/*
+ * The path of a descriptor, spelled differently for each build: dlopen takes a name that it knows for the library that it
+ * has, and descriptor numbers come back. "//" and "/./" mean what "/" means.
+ * Named by number and not "self": gdb, who reads the name later, would look at its own descriptors.
+ */
+static void spell_path(const struct inject *inject, int far_fd, char *path, size_t size)
+{
+	size_t length = (size_t)snprintf(path, size, "/proc/%d/fd/", inject->facts->proc_pid);
+
+	for (u64 bits = inject->build & 0xffffff; bits && length < size - 16; bits >>= 1)
+		length += (size_t)snprintf(path + length, size - length, bits & 1 ? "./" : "/");
+	snprintf(path + length, size - length, "%d", far_fd);
+}
+
 /* dlopen of the target's own descriptor. *ret_base: where the agent was mapped. */
 static int open_agent(struct inject *inject, int far_fd, u64 *ret_base)
 {
-	char path[64];
+	char path[128];
 	u64 far_path, handle = 0;
 	int error;
 
-	/* Named by number and not "self": gdb, who reads the name later, would look at its own descriptors. */
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", inject->facts->proc_pid, far_fd);
+	spell_path(inject, far_fd, path, sizeof(path));
 	error = remote_put(&inject->remote, path, strlen(path) + 1, &far_path);
 	if (!error)
 		error = remote_call(&inject->remote, inject->dlopen, far_path,
@@ -498,8 +512,9 @@ static int inject_locked(struct process *process, pid_t held, const struct probl
 	inject->remote.pid = inject->facts->pid;
 	inject->remote.tid = held;
 	inject->remote.held = held != 0;
+	inject->build = blob_token() & 0xffffffffffffull;
 	snprintf(inject->name, sizeof(inject->name), "inlay-agent-%012llx",
-		 (unsigned long long)(blob_token() & 0xffffffffffffull));
+		 (unsigned long long)inject->build);
 	error = find_functions(inject);
 	if (!error) {
 		error = safe_open(process, &safe);
