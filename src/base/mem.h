@@ -48,8 +48,8 @@ static inline void mem_copy_words(void *to, const void *from, size_t size)
 }
 
 /*
- * For values in maps, which programs and clients may change at the same time: words of different writers may mix, as in the
- * kernel. ThreadSanitizer would call that a race: its build copies where it does not look.
+ * For memory that may change meanwhile: values in maps (words of different writers may mix, as in the kernel), and what a
+ * sequence counter watches. ThreadSanitizer would call that a race: its build copies where it does not look.
  */
 static inline void mem_copy_racy(void *to, const void *from, size_t size)
 {

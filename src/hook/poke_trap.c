@@ -71,8 +71,7 @@ void trap_list(struct trap_entry *entries, u32 count)
 {
 	sort(entries, count);
 	begin_change();
-	for (u32 i = 0; i < count; i++)
-		list[i] = entries[i];
+	mem_copy_racy(list, entries, count * sizeof(*entries));
 	__atomic_store_n(&listed, count, __ATOMIC_RELAXED);
 	end_change();
 }
@@ -84,21 +83,23 @@ void trap_unlist(void)
 	end_change();
 }
 
+/* While the list changes it finds anything or nothing: unchanged() tells. */
 static bool find(u64 site, struct trap_entry *ret_entry)
 {
-	u32 low = 0, high = MIN(__atomic_load_n(&listed, __ATOMIC_RELAXED), (u32)TRAP_BATCH);
+	const u32 count = MIN(__atomic_load_n(&listed, __ATOMIC_RELAXED), (u32)TRAP_BATCH);
+	u32 low = 0, high = count;
 
 	while (low < high) {
 		u32 middle = low + (high - low) / 2;
 
-		if (list[middle].site < site)
+		if (__atomic_load_n(&list[middle].site, __ATOMIC_RELAXED) < site)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low == TRAP_BATCH || low >= listed || list[low].site != site)
+	if (low >= count || __atomic_load_n(&list[low].site, __ATOMIC_RELAXED) != site)
 		return false;
-	*ret_entry = list[low];
+	mem_copy_racy(ret_entry, &list[low], sizeof(*ret_entry));
 	return true;
 }
 
