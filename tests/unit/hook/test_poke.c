@@ -362,7 +362,7 @@ static void the_vdso_is_refused(void)
 	CHECK_EQ(poke_batch(&poke, 1, &nobody_runs, NULL), -EPERM);
 }
 
-/* Code of ours a long way from the test's: add $3, eax; ret. */
+/* Code of ours a long way from the test's, where sanitizers have programs map it: add $3, eax; ret. */
 static u64 far_target(void)
 {
 	int fd = memfd_create("far", MFD_CLOEXEC);
@@ -370,7 +370,7 @@ static u64 far_target(void)
 
 	if (fd < 0 || write(fd, "\x83\xc0\x03\xc3", 4) != 4)
 		return 0;
-	far = mmap(ptr_from_u64(0x100000000000), 4096, PROT_READ | PROT_EXEC,
+	far = mmap(ptr_from_u64(0x7e9000000000), 4096, PROT_READ | PROT_EXEC,
 		   MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0);
 	close(fd);
 	return far == MAP_FAILED ? 0 : ptr_to_u64(far);
