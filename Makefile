@@ -38,7 +38,7 @@ bench: deps all
 asan: deps
 	@test -f build-asan/build.ninja || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 	@ninja -C build-asan
-	@tools/run-tests.py build-asan --no-suite lint
+	@tools/run-tests.py build-asan --no-suite lint --no-suite torture
 
 tsan: deps
 	@test -f build-tsan/build.ninja || meson setup build-tsan -Db_sanitize=thread -Db_lundef=false >/dev/null
