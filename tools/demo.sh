@@ -3,13 +3,13 @@
 #
 # usage: tools/demo.sh [BUILD]         default: build. Needs redis-server and redis-benchmark.
 # Starts a server of its own on a free loopback port and ends it. The figures go to BUILD/demo.jsonl as well.
-# DEMO_SECONDS (5): how long each trace runs. DEMO_ROUNDS (5): rounds of the cost table. DEMO_REQUESTS (1000000): requests a round.
+# DEMO_SECONDS (5): how long each trace runs. DEMO_ROUNDS (5): rounds of the cost table. DEMO_REQUESTS (2000000): requests a round.
 set -u
 
 build=${1:-build}
 seconds=${DEMO_SECONDS:-5}
 rounds=${DEMO_ROUNDS:-5}
-requests=${DEMO_REQUESTS:-1000000}
+requests=${DEMO_REQUESTS:-2000000}
 inlay=$build/src/inlay
 examples=$build/examples
 figures=$build/demo.jsonl
@@ -31,6 +31,13 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' INT TERM HUP
 
+# Server and load on a processor each, where there are two: the scheduler's choices would be most of the noise.
+pin_server= pin_load=
+if taskset -c 0 true 2>/dev/null && taskset -c 1 true 2>/dev/null; then
+	pin_server="taskset -c 0"
+	pin_load="taskset -c 1"
+fi
+
 for program in redis-server redis-benchmark redis-cli; do
 	command -v $program >/dev/null || fail "$program is not installed (tools/install-deps.sh check)"
 done
@@ -46,7 +53,7 @@ typed() { printf '  $ %s\n\n' "$*"; }
 start_server() {
 	for try in 1 2 3 4 5 6 7 8 9 10; do
 		port=$(awk -v seed="$$$try" 'BEGIN { srand(seed); print 20000 + int(rand() * 30000) }')
-		redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no --dir "$work" \
+		$pin_server redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no --dir "$work" \
 			>"$work/server.log" 2>&1 &
 		server=$!
 		for wait in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
@@ -63,11 +70,11 @@ start_server() {
 	fail "redis-server does not start: $(tail -n 1 "$work/server.log")"
 }
 
-benchmark() { redis-benchmark -h 127.0.0.1 -p "$port" "$@"; }
+benchmark() { $pin_load redis-benchmark -h 127.0.0.1 -p "$port" "$@"; }
 
 # In the background, until it is ended. No function in between: what is killed must be the command itself.
 start_benchmark() {
-	redis-benchmark -h 127.0.0.1 -p "$port" -n 1000000000 -q "$@" >/dev/null 2>&1 &
+	$pin_load redis-benchmark -h 127.0.0.1 -p "$port" -n 1000000000 -q "$@" >/dev/null 2>&1 &
 	background="$background $!"
 }
 
@@ -179,7 +186,10 @@ cost() {
 	[ "$(id -u)" -eq 0 ] && variants="$variants kernel-uprobe"
 	measure >/dev/null # warm
 	for round in $(seq "$rounds"); do
-		for variant in $variants; do
+		# Who comes first changes from round to round: a drift of the machine favours nobody.
+		order=$variants
+		[ $((round % 2)) -eq 0 ] && order="inlay untraced ${variants#untraced inlay}"
+		for variant in $order; do
 			run_variant "$variant" && continue
 			[ "$variant" = kernel-uprobe ] || fail "$(cat "$work/err")"
 			variants="untraced inlay"
