@@ -3,16 +3,13 @@
 #
 # usage: tools/demo.sh [BUILD]         default: build. Needs redis-server and redis-benchmark.
 # Starts a server of its own on a free loopback port and ends it. The figures go to BUILD/demo.jsonl as well.
-# DEMO_SECONDS (5): how long each trace runs. DEMO_ROUNDS (5): rounds of the cost table. DEMO_REQUESTS (2000000): requests a round.
+# DEMO_SECONDS (5): how long each trace runs. What sizes the cost table: tools/demo-cost.py.
 set -u
 
 build=${1:-build}
 seconds=${DEMO_SECONDS:-5}
-rounds=${DEMO_ROUNDS:-5}
-requests=${DEMO_REQUESTS:-2000000}
 inlay=$build/src/inlay
 examples=$build/examples
-figures=$build/demo.jsonl
 work=$(mktemp -d)
 server=
 background=
@@ -38,7 +35,7 @@ if taskset -c 0 true 2>/dev/null && taskset -c 1 true 2>/dev/null; then
 	pin_load="taskset -c 1"
 fi
 
-for program in redis-server redis-benchmark redis-cli; do
+for program in redis-server redis-benchmark redis-cli python3; do
 	command -v $program >/dev/null || fail "$program is not installed (tools/install-deps.sh check)"
 done
 [ -x "$inlay" ] || fail "$inlay is not there: build first"
@@ -87,22 +84,6 @@ stop_background() {
 	background=
 }
 
-# Requests per second of one run.
-measure() {
-	benchmark -t get -P 16 -c 50 -r 100000 -n "$requests" -q 2>/dev/null | tr '\r' '\n' |
-		sed -n 's/^GET: \([0-9.]*\) requests per second.*/\1/p' | tail -n 1
-}
-
-# Waits until the file has a line that begins with "attached"; gives up when the process is gone.
-wait_attached() {
-	for wait in $(seq 200); do
-		grep -q "^attached" "$2" 2>/dev/null && return 0
-		kill -0 "$1" 2>/dev/null || return 1
-		sleep 0.05
-	done
-	return 1
-}
-
 hottest_keys() {
 	heading "1. The hottest keys, from the arguments of lookupKey ($seconds s)"
 	start_load
@@ -130,84 +111,9 @@ latency() {
 	sed 's/^/  /' "$work/latency.err"
 }
 
-# One round of one variant: appends to $work/VARIANT. Returns 77 where the machine does not offer it.
-run_variant() {
-	case $1 in
-	untraced)
-		measure >>"$work/untraced"
-		return
-		;;
-	inlay)
-		"$inlay" attach -p "$server" "$examples/count.bpf.o" >"$work/out" 2>"$work/err" &
-		;;
-	kernel-uprobe)
-		"$examples/kernel-uprobe" "$server" "$examples/count.bpf.o" count processCommand \
-			>"$work/out" 2>"$work/err" &
-		;;
-	esac
-	tracer=$!
-	background="$background $tracer"
-	case $1 in
-	inlay) said=$work/err ;;
-	*) said=$work/out ;;
-	esac
-	if ! wait_attached $tracer "$said"; then
-		background=
-		wait $tracer
-		return 77
-	fi
-	measure >>"$work/$1"
-	kill -INT $tracer
-	wait $tracer
-	background=
-	# What it counted: evidence that it was attached throughout.
-	tail -n 1 "$work/out" | sed 's/.*[: ]//' >>"$work/$1.counted"
-}
-
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-spread() { sort -n "$1" | awk 'NR == 1 { low = $1 } { high = $1 } END { print high - low }'; }
-
-# A variant's line. Its share of the untraced rate is taken round by round: what else the machine does then hits both.
-row() {
-	[ -s "$work/$1" ] || return 0
-	value=$(median "$work/$1")
-	paste "$work/$1" "$work/untraced" | awk 'NF == 2 { printf "%.4f\n", $1 / $2 }' >"$work/ratios"
-	ratio=$(median "$work/ratios")
-	printf '  %-14s %12.0f %15.3f\n' "$1" "$value" "$ratio"
-	printf '{"bench":"demo","variant":"%s","metric":"share-of-untraced","unit":"","value":%s,"spread":%s}\n' \
-		"$1" "$ratio" "$(spread "$work/ratios")" >>"$figures"
-	printf '{"bench":"demo","variant":"%s","metric":"throughput","unit":"requests/s","value":%s,"spread":%s}\n' \
-		"$1" "$value" "$(spread "$work/$1")" >>"$figures"
-}
-
 cost() {
-	heading "3. What counting processCommand costs ($rounds interleaved rounds of $requests requests, medians)"
-	variants="untraced inlay"
-	[ "$(id -u)" -eq 0 ] && variants="$variants kernel-uprobe"
-	measure >/dev/null # warm
-	for round in $(seq "$rounds"); do
-		# Who comes first changes from round to round: a drift of the machine favours nobody.
-		order=$variants
-		[ $((round % 2)) -eq 0 ] && order="inlay untraced ${variants#untraced inlay}"
-		for variant in $order; do
-			run_variant "$variant" && continue
-			[ "$variant" = kernel-uprobe ] || fail "$(cat "$work/err")"
-			variants="untraced inlay"
-			why=$(head -n 1 "$work/err")
-		done
-	done
-	printf '  %-14s %12s %15s\n' '' requests/s 'of untraced'
-	: >"$figures"
-	row untraced
-	row inlay
-	row kernel-uprobe
-	[ -s "$work/kernel-uprobe" ] || echo "  (kernel uprobes: ${why:-need root})"
-	for variant in inlay kernel-uprobe; do
-		[ -s "$work/$variant.counted" ] && awk -v name=$variant -v want="$requests" \
-			'$1 < want { bad = 1 } END { exit bad }' "$work/$variant.counted" ||
-			{ [ ! -s "$work/$variant.counted" ] || fail "$variant counted less than $requests in a round"; }
-	done
-	echo "  (also in $figures)"
+	heading "3. What counting processCommand costs (short turns with and without, medians of ${DEMO_ROUNDS:-5} rounds)"
+	"$(dirname "$0")/demo-cost.py" "$port" "$server" "$build" || exit 1
 }
 
 start_server
