@@ -1,5 +1,5 @@
 #!/bin/sh
-# Laws of the tree as scripts. usage: tools/lint.sh [floors|format|calls|sizes|headers|paths]...  (default: all)
+# Laws of the tree as scripts. usage: tools/lint.sh [floors|format|calls|sizes|headers|arch]...  (default: all)
 # Prints each violation as FILE:LINE: what; exits 1 when there is one.
 set -u
 cd "$(dirname "$0")/.." || exit 2

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "verify/call.h"
 
+#include <stdio.h>
+
 #include <stdlib.h>
 
 #include "verify/alu.h"
@@ -101,7 +103,7 @@ int call_callback(struct verifier *env, const struct bpf_insn *insn, u32 helper,
 static int check_range(struct verifier *env, const char *where, s32 min, s32 max)
 {
 	const struct reg *r0 = &running_regs(env)[0];
-	char name[REG_TYPE_NAME_MAX];
+	char name[REG_TYPE_NAME_MAX], least[32] = "", most[32] = "";
 
 	if (r0->type != REG_SCALAR)
 		return verify_reject(env, WHY_RETURN, 0, -EINVAL,
@@ -109,15 +111,13 @@ static int check_range(struct verifier *env, const char *where, s32 min, s32 max
 				     reg_type_name(r0, name));
 	if (r0->s.smin >= min && r0->s.smax <= max)
 		return 0;
-	log_text(env, "%s the register R0 has", where);
 	if (r0->s.smin > INT64_MIN)
-		log_text(env, " smin=%lld", (long long)r0->s.smin);
+		snprintf(least, sizeof(least), " smin=%lld", (long long)r0->s.smin);
 	if (r0->s.smax < INT64_MAX)
-		log_text(env, " smax=%lld", (long long)r0->s.smax);
-	if (r0->s.smin == INT64_MIN && r0->s.smax == INT64_MAX)
-		log_text(env, " unknown scalar value");
-	return verify_reject(env, WHY_RETURN, 0, -EINVAL, " should have been in [%d, %d]", min,
-			     max);
+		snprintf(most, sizeof(most), " smax=%lld", (long long)r0->s.smax);
+	return verify_reject(env, WHY_RETURN, 0, -EINVAL,
+			     "%s the register R0 has%s%s%s should have been in [%d, %d]", where,
+			     least, most, *least || *most ? "" : " unknown scalar value", min, max);
 }
 
 /* Return values that program types restrict. */

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "verify/log.h"
+#include "verify/state.h"
+#include "verify/trail.h"
 #include "verify/verify_priv.h"
 
 /* %s is the register ("r2") that the kernel-format line names, or "a register". */
@@ -135,29 +137,167 @@ static const struct bpf_line_info *line_of(const struct verify_request *request,
 	return best;
 }
 
-void explain_reason(struct verifier *env)
+/* The paragraph being written. */
+struct paragraph {
+	char *text;
+	size_t size, used;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct paragraph *to, const char *format, ...)
 {
-	char *out = env->result->reason, reg[16];
-	size_t size = sizeof(env->result->reason), used;
-	const struct bpf_line_info *line = line_of(env->request, env->why.insn);
-	const char *source = line ? env->request->strings + line->line_off : NULL,
-		   *problem = texts[env->why.cause].problem;
-	const char *hole = strstr(problem, "%s");
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(to->text + to->used, to->size - to->used, format, args);
+	va_end(args);
+	if (length > 0)
+		to->used = MIN(to->used + (size_t)length, to->size - 1);
+}
+
+static u32 line_number(const struct bpf_line_info *line)
+{
+	return line->line_col >> 10;
+}
+
+static const char *source_of(const struct verifier *env, const struct bpf_line_info *line)
+{
+	const char *source = env->request->strings + line->line_off;
+
+	return source + strspn(source, " \t");
+}
+
+static void say_cause(struct verifier *env, struct paragraph *to)
+{
+	const char *problem = texts[env->why.cause].problem, *hole = strstr(problem, "%s");
+	char reg[16];
 
 	snprintf(reg, sizeof(reg), env->why.reg >= 0 ? "r%d" : "a register", env->why.reg);
-	snprintf(out, size, "insn %u: %.*s%s%s (%s)", env->why.insn,
-		 hole ? (int)(hole - problem) : (int)strlen(problem), problem, hole ? reg : "",
-		 hole ? hole + 2 : "", env->why_line);
-	used = strlen(out);
-	if (source) {
-		env->result->reason_line = line->line_col >> 10;
-		env->result->reason_column = line->line_col & 0x3ff;
-		snprintf(env->result->reason_source, sizeof(env->result->reason_source), "%s",
-			 source);
-		source += strspn(source, " \t");
-		snprintf(out + used, size - used, ", at line %u: `%s`", line->line_col >> 10,
-			 source);
-		used = strlen(out);
+	say(to, "insn %u: %.*s%s%s (%s)", env->why.insn,
+	    hole ? (int)(hole - problem) : (int)strlen(problem), problem, hole ? reg : "",
+	    hole ? hole + 2 : "", env->why_line);
+}
+
+static void say_place(struct verifier *env, struct paragraph *to)
+{
+	const struct bpf_line_info *line = line_of(env->request, env->why.insn);
+	struct verify_result *result = env->result;
+
+	if (!line)
+		return;
+	result->reason_line = line_number(line);
+	result->reason_column = line->line_col & 0x3ff;
+	snprintf(result->reason_source, sizeof(result->reason_source), "%s",
+		 env->request->strings + line->line_off);
+	say(to, ", at line %u: `%s`", line_number(line), source_of(env, line));
+}
+
+/* Bytes that the instruction accesses through its pointer; 0: it is no load or store. */
+static u32 access_bytes(const struct bpf_insn *insn)
+{
+	switch (insn_class(insn)) {
+	case BPF_LDX:
+	case BPF_STX:
+	case BPF_ST:
+		return insn_access_size(insn);
+	default:
+		return 0;
 	}
-	snprintf(out + used, size - used, ". To fix it: %s.", texts[env->why.cause].advice);
+}
+
+static void say_number(struct paragraph *to, int reg, const struct scalar *s)
+{
+	if (s->smin == s->smax)
+		say(to, ". r%d is %lld", reg, (long long)s->smin);
+	else if (s->smin == INT64_MIN && s->smax == INT64_MAX)
+		say(to, ". r%d may be any number", reg);
+	else
+		say(to, ". r%d may be anything from %lld to %lld", reg, (long long)s->smin,
+		    (long long)s->smax);
+}
+
+/* Where the access may begin in what the pointer points to, and what is there. */
+static void say_access(struct paragraph *to, const struct reg *pointer, s64 off, u32 bytes)
+{
+	const struct scalar *s = &pointer->s;
+	s64 first = pointer->off + off;
+
+	if (reg_is_packet(pointer)) {
+		say(to, ". The access needs %lld bytes from there", (long long)first + bytes);
+		say(to,
+		    pointer->range > 0 ? ", and only %d were compared with the packet's end"
+				       : ", and none was compared with the packet's end",
+		    pointer->range);
+		return;
+	}
+	if (s->smin == s->smax)
+		say(to, ". It takes bytes %lld to %lld", (long long)(first + s->smin),
+		    (long long)(first + s->smin) + bytes - 1);
+	else if (s->smin > INT32_MIN && s->smax < INT32_MAX)
+		say(to, ". It begins anywhere from byte %lld to byte %lld",
+		    (long long)(first + s->smin), (long long)(first + s->smax));
+	else
+		say(to, ". It may begin anywhere");
+	if (pointer->type == PTR_MAP_VALUE)
+		say(to, " of a value that has %u", pointer->map->value_size);
+	else if (pointer->type == PTR_MEM || pointer->type == PTR_RINGBUF)
+		say(to, " of %u", pointer->mem_size);
+}
+
+/* With which values it goes wrong. */
+static void say_values(struct verifier *env, struct paragraph *to)
+{
+	const struct bpf_insn *insn = &env->insns[env->why.insn];
+	u32 bytes = access_bytes(insn);
+	const struct reg *reg;
+
+	if (!env->state || env->why.reg < 0 || env->why.reg >= REG_CNT)
+		return;
+	reg = &running_regs(env)[env->why.reg];
+	if (reg->type == REG_SCALAR && env->why.cause != WHY_NOT_POINTER)
+		say_number(to, env->why.reg, &reg->s);
+	else if (bytes && reg_is_pointer(reg) && !reg->maybe_null && reg->type != PTR_CTX)
+		say_access(to, reg, insn->off, bytes);
+}
+
+/* How it came there: where the register's value is from, and the last lines of the path. */
+static void say_path(struct verifier *env, struct paragraph *to)
+{
+	struct trail trail;
+	u32 lines[6], count = 0, origin = UINT32_MAX;
+	const struct bpf_line_info *line, *here = line_of(env->request, env->why.insn);
+
+	trail_follow(env, &trail);
+	if (!trail.count || !here)
+		return;
+	if (env->why.reg >= 0 && env->why.reg < REG_FP)
+		origin = trail_origin(env, &trail, (u32)env->why.reg,
+				      reg_is_pointer(&running_regs(env)[env->why.reg]));
+	line = origin == UINT32_MAX ? NULL : line_of(env->request, origin);
+	if (line && line_number(line) != line_number(here))
+		say(to, ". r%d comes from line %u: `%s`", env->why.reg, line_number(line),
+		    source_of(env, line));
+	/* A path without a turn is told by the place alone. */
+	for (u32 i = env->state->turn_cnt ? trail.count : 0;
+	     i-- > 0 && count < ARRAY_SIZE(lines);) {
+		line = line_of(env->request, trail.insns[i]);
+		if (line && line_number(line) && (!count || lines[count - 1] != line_number(line)))
+			lines[count++] = line_number(line);
+	}
+	if (count < 2)
+		return;
+	say(to, ". The path: lines");
+	while (count--)
+		say(to, " %u%s", lines[count], count ? "," : "");
+}
+
+void explain_reason(struct verifier *env)
+{
+	struct paragraph paragraph = {env->result->reason, sizeof(env->result->reason), 0};
+
+	say_cause(env, &paragraph);
+	say_place(env, &paragraph);
+	say_values(env, &paragraph);
+	say_path(env, &paragraph);
+	say(&paragraph, ". To fix it: %s.", texts[env->why.cause].advice);
 }

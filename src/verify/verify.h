@@ -93,8 +93,8 @@ struct verify_result {
 	u32 facts;     /* IMAGE_FACT_* */
 	u32 insn_processed, total_states, peak_states;
 	u64 time_ns;
-	char reason
-		[512]; /* rejected: the last paragraph in words, one line: what, which instruction, what to change */
+	/* Rejected: the last paragraph in words, one line: what, where, with which values, how it came there, what to change. */
+	char reason[1024];
 	u32 reason_line, reason_column; /* of the source, from 1; 0: not known */
 	char reason_source[160];	/* that line, "" when not known */
 };

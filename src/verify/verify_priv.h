@@ -24,6 +24,7 @@
 #define MAX_REFS       64
 #define MAX_PACKET_OFF 0xffff
 #define RINGBUF_ALIGN  8
+#define TURN_CNT       8
 
 /* What a register or a spilled slot holds. */
 enum reg_type {
@@ -106,6 +107,11 @@ struct reference {
 	u32 insn; /* where it was acquired */
 };
 
+/* The path went from here to there where it could have gone elsewhere (trail.h). */
+struct turn {
+	u32 from, to;
+};
+
 struct state {
 	struct frame *frames[INSN_MAX_FRAMES];
 	u32 depth; /* frames in use: frames[depth - 1] runs */
@@ -118,6 +124,8 @@ struct state {
 	u32 branches;	      /* paths from here that have not ended yet */
 	u32 insn;	      /* where it was taken */
 	u32 first_insn, last_insn;
+	struct turn turns[TURN_CNT]; /* the last ones, a ring: turn i is at i % TURN_CNT */
+	u32 turn_cnt;
 };
 
 /* A state that a path went through, kept at its instruction to prune later paths. */
@@ -204,7 +212,7 @@ struct verifier {
 	u32 logged_changes; /* registers changed by the last instruction (for the log) */
 	u64 logged_slots;
 	struct explain why;
-	char why_line[160]; /* the first rejection in the kernel's words */
+	char why_line[200]; /* the first rejection in the kernel's words */
 };
 
 static inline struct frame *running(struct verifier *env)

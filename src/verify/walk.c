@@ -16,6 +16,7 @@
 #include "verify/memory.h"
 #include "verify/prune.h"
 #include "verify/state.h"
+#include "verify/trail.h"
 
 enum step { STEP_ON, STEP_PATH_ENDED };
 
@@ -41,6 +42,7 @@ struct state *walk_push(struct verifier *env, u32 insn, u32 prev_insn, int *ret_
 	}
 	pending->insn = insn;
 	pending->prev_insn = prev_insn;
+	trail_note(pending->state, prev_insn, insn);
 	pending->log_length = env->log->length;
 	pending->next = env->pending;
 	env->pending = pending;
@@ -209,6 +211,15 @@ static int check_form(struct verifier *env, const struct bpf_insn *insn)
 	return err;
 }
 
+/* Decides where the path goes on. */
+static bool turns(const struct bpf_insn *insn)
+{
+	if (insn_class(insn) != BPF_JMP && insn_class(insn) != BPF_JMP32)
+		return false;
+	return insn_op(insn) != BPF_JA &&
+	       (insn_op(insn) != BPF_CALL || insn->src_reg == INSN_CALL_SUBPROG);
+}
+
 /* One instruction of the current path, or its end. */
 static int step(struct verifier *env, bool new_path, enum step *ret_step)
 {
@@ -238,6 +249,8 @@ static int step(struct verifier *env, bool new_path, enum step *ret_step)
 	err = err ? err : execute(env, insn, &next, ret_step);
 	if (err)
 		return err;
+	if (turns(insn))
+		trail_note(env->state, env->insn, next);
 	env->prev_insn = env->insn;
 	env->insn = next;
 	return 0;
