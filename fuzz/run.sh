@@ -18,4 +18,7 @@ done
 for domain in test_tnum test_scalar; do
 	"$build/tests/verify-$domain" | grep '^not ok' && status=1
 done
+"$build/fuzz/domains" 4 || status=1
+# A quarter of an hour by itself.
+[ "$seconds" -lt 1800 ] || "$build/fuzz/domains" 8 || status=1
 exit $status

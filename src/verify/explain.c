@@ -247,12 +247,16 @@ static void say_access(struct paragraph *to, const struct reg *pointer, s64 off,
 /* With which values it goes wrong. */
 static void say_values(struct verifier *env, struct paragraph *to)
 {
-	const struct bpf_insn *insn = &env->insns[env->why.insn];
-	u32 bytes = access_bytes(insn);
+	const struct bpf_insn *insn;
 	const struct reg *reg;
+	u32 bytes;
 
-	if (!env->state || env->why.reg < 0 || env->why.reg >= REG_CNT)
+	/* Before the walk, or where control flow has left the program, there are none. */
+	if (!env->state || env->why.insn >= env->insn_cnt || env->why.reg < 0 ||
+	    env->why.reg >= REG_CNT)
 		return;
+	insn = &env->insns[env->why.insn];
+	bytes = access_bytes(insn);
 	reg = &running_regs(env)[env->why.reg];
 	if (reg->type == REG_SCALAR && env->why.cause != WHY_NOT_POINTER)
 		say_number(to, env->why.reg, &reg->s);
