@@ -26,20 +26,6 @@ static struct agent_stats past; /* of targets and programs that are gone */
 
 /* ---- targets ---- */
 
-static int send_map(struct target *target, u32 kind, const struct map *map, u32 *ret_handle)
-{
-	struct wire_map request = {.map_id = map->shared->map_id,
-				   .has_event_fd = map->event_fd >= 0};
-	int fds[2] = {map->fd, map->event_fd};
-	struct wire_reply reply;
-	int error = target_ask(target, kind, &request, sizeof(request), fds,
-			       1 + request.has_event_fd, &reply);
-
-	if (!error && ret_handle)
-		*ret_handle = (u32)reply.value;
-	return error;
-}
-
 static int get_target(pid_t pid, const struct problem *problem, struct target **ret_target)
 {
 	struct target *target = targets;
@@ -52,7 +38,7 @@ static int get_target(pid_t pid, const struct problem *problem, struct target **
 		if (error)
 			return error;
 		if (printk_ring)
-			send_map(target, WIRE_PRINTK, printk_ring, NULL);
+			target_send_map(target, WIRE_PRINTK, printk_ring, NULL);
 		target->next = targets;
 		targets = target;
 	}
@@ -82,52 +68,6 @@ static void put_target(struct target *target)
 
 /* ---- programs ---- */
 
-static int find_or_send_map(struct target *target, const struct map *map, u32 *ret_handle)
-{
-	struct target_map *grown;
-	int error;
-
-	for (u32 i = 0; i < target->map_count; i++) {
-		if (target->maps[i].map_id != map->shared->map_id)
-			continue;
-		*ret_handle = target->maps[i].handle;
-		return 0;
-	}
-	grown = realloc(target->maps, (target->map_count + 1) * sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	target->maps = grown;
-	error = send_map(target, WIRE_MAP, map, ret_handle);
-	if (!error)
-		target->maps[target->map_count++] =
-			(struct target_map){map->shared->map_id, *ret_handle};
-	return error;
-}
-
-static int send_prog(struct target *target, int prog_fd, u32 prog_id, u64 near,
-		     const struct problem *problem, u32 *ret_handle)
-{
-	struct wire_prog request = {.prog_id = prog_id, .near = near};
-	struct map *maps[IMAGE_MAX_MAPS];
-	struct wire_reply reply;
-	int count = object_prog_maps(prog_fd, maps, IMAGE_MAX_MAPS), error = 0;
-
-	if (count < 0)
-		return problem_set(problem, count, "the program's maps cannot be found");
-	request.map_count = (u32)count;
-	for (int i = 0; !error && i < count; i++)
-		error = find_or_send_map(target, maps[i], &request.maps[i]);
-	if (error)
-		return problem_set(problem, error, "a map cannot be shared with process %d: %s",
-				   target->pid, strerror(-error));
-	error = target_ask(target, WIRE_PROG, &request, sizeof(request), &prog_fd, 1, &reply);
-	if (error)
-		return problem_set(problem, error, "process %d: %s", target->pid,
-				   reply.text[0] ? reply.text : strerror(-error));
-	*ret_handle = (u32)reply.value;
-	return 0;
-}
-
 static int get_prog(struct target *target, int prog_fd, u64 near, const struct problem *problem,
 		    struct target_prog **ret_prog)
 {
@@ -154,7 +94,8 @@ static int get_prog(struct target *target, int prog_fd, u64 near, const struct p
 			problem, -ENOSPC,
 			"%d programs are attached to process %d, and there is room for no more",
 			TARGET_MAX_PROGS, target->pid);
-	error = send_prog(target, prog_fd, image.prog_id, near, problem, &free_prog->handle);
+	error = target_send_prog(target, prog_fd, image.prog_id,
+				 (struct target_place){.near = near}, problem, &free_prog->handle);
 	if (error)
 		return error;
 	if (image.facts & IMAGE_FACT_STACK)
@@ -465,7 +406,22 @@ static int detach(void *handle)
 	return error == -ETIMEDOUT ? 0 : error;
 }
 
-const struct link_backend agent_link_backend = {.attach = attach, .detach = detach};
+static int set_slots(struct map *map, const struct link_slot *slots, u32 count)
+{
+	struct target *target;
+	int error = 0;
+
+	pthread_mutex_lock(&lock);
+	for (target = targets; target && !error; target = target->next) {
+		target->stop.held_tid = spawn_held(target->pid);
+		error = target_set_slots(target, map, slots, count);
+	}
+	pthread_mutex_unlock(&lock);
+	return error;
+}
+
+const struct link_backend agent_link_backend = {
+	.attach = attach, .detach = detach, .set_slots = set_slots};
 
 void agent_set_default_pid(pid_t pid)
 {

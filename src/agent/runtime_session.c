@@ -5,7 +5,7 @@
  * Everything here belongs to the control thread. A link whose detachment could not be waited for keeps its program and
  * that program's maps for good (`kept`): a thread of the target may still be running them.
  */
-#include "agent/runtime.h"
+#include "agent/session.h"
 
 #include "base/arena.h"
 #include "base/mem.h"
@@ -21,60 +21,29 @@
 #include "unwind/modules.h"
 #include "unwind/register.h"
 
-#define MAX_MAPS  256
-#define MAX_LINKS 1024
-/* How long threads inside a program are waited for: at a detachment, and at each of a session's end. */
-#define GRACE_MS       1000
-#define CLOSE_GRACE_MS 20
-
-struct session_map {
-	struct map *map; /* NULL: free */
-	bool kept;
-};
-
-struct session_prog {
-	const struct image_header *image; /* NULL: free */
-	size_t size;
-	struct exec_code *code;
-	struct map *maps[IMAGE_MAX_MAPS]; /* borrowed from the session */
-	u32 map_handles[IMAGE_MAX_MAPS];
-	u32 slot;
-	bool kept;
-};
-
-struct session_link {
-	struct hook_link *link; /* NULL: free */
-	u32 program;
-};
-
-struct session {
-	int fd;
-	struct runtime_stopper stopper;
-	struct map *printk; /* NULL: its loader does not want what bpf_printk says */
-	struct session *next_printk;
-	struct session_map maps[MAX_MAPS];
-	struct session_prog programs[READER_SLOTS];
-	struct session_link links[MAX_LINKS];
-	struct hook_attach *sites; /* collected by WIRE_SITES */
-	u32 site_count, site_room;
-	struct wire_message message;
-};
-
-/* Bits of program slots in use, all sessions together. */
-static u64 slots_used;
 /* Sessions now open: the first one sets up what they share. */
 static u32 sessions_open;
 static bool fault_ready;
 /* Sessions with a printk ring, the latest first: that one hears what programs print. */
 static struct session *printk_sessions;
 
-static void reply(struct session *session, int error, u64 value, const char *text)
+void session_reply(struct session *session, int error, u64 value, const char *text)
 {
 	struct wire_reply answer = {.error = error, .value = value};
 
 	for (u32 i = 0; text && text[i] && i < sizeof(answer.text) - 1; i++)
 		answer.text[i] = text[i];
 	wire_send(session->fd, WIRE_REPLY, &answer, sizeof(answer), NULL, 0);
+}
+
+bool session_handle(const struct session *session, u32 limit, u64 *ret_handle)
+{
+	const struct wire_handle *request = (const void *)session->message.payload;
+
+	if (session->message.size != sizeof(*request) || request->handle >= limit)
+		return false;
+	*ret_handle = request->handle;
+	return true;
 }
 
 static int take_fd(struct wire_message *message, u32 index)
@@ -126,7 +95,7 @@ static void serve_mem(struct session *session)
 
 	if (fd >= 0)
 		self_mem_set_fd(fd);
-	reply(session, MIN(fd, 0), 0, NULL);
+	session_reply(session, MIN(fd, 0), 0, NULL);
 }
 
 static void serve_registry(struct session *session)
@@ -137,8 +106,8 @@ static void serve_registry(struct session *session)
 		sys_close(fd); /* an earlier session has joined */
 	else if (fd >= 0)
 		index = participant_join(fd);
-	reply(session, MIN(index, 0), 0,
-	      index < 0 ? "cannot join the registry of shared objects" : NULL);
+	session_reply(session, MIN(index, 0), 0,
+		      index < 0 ? "cannot join the registry of shared objects" : NULL);
 }
 
 static int open_map(struct session *session, struct map **ret_map)
@@ -170,7 +139,7 @@ static void serve_printk(struct session *session)
 		printk_sessions = session;
 		helpers_set_printk_ring(ring);
 	}
-	reply(session, error, 0, NULL);
+	session_reply(session, error, 0, NULL);
 }
 
 /* Another loader, if there is one, hears them from now on. */
@@ -190,120 +159,10 @@ static void serve_map(struct session *session)
 	u32 i = 0;
 	int error;
 
-	while (i < MAX_MAPS && session->maps[i].map)
+	while (i < SESSION_MAX_MAPS && session->maps[i].map)
 		i++;
-	error = i < MAX_MAPS ? open_map(session, &session->maps[i].map) : -ENOSPC;
-	reply(session, error, i, error ? "cannot map a map of the program" : NULL);
-}
-
-static void *env_map_handle(void *opaque, u32 index)
-{
-	const struct session_prog *program = opaque;
-
-	return index < program->image->map_cnt ? program->maps[index] : NULL;
-}
-
-static void *env_map_value(void *opaque, u32 index, u32 offset)
-{
-	const struct session_prog *program = opaque;
-	struct map *map = index < program->image->map_cnt ? program->maps[index] : NULL;
-
-	return map && map->ops->value_addr ? map->ops->value_addr(map, offset) : NULL;
-}
-
-static int map_image(struct session_prog *program, int fd)
-{
-	long size = sys_lseek(fd, 0, SEEK_END);
-	void *image;
-
-	if (size < (long)sizeof(struct image_header))
-		return -EINVAL;
-	image = sys_mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
-	if (sys_is_error(image))
-		return (int)(long)image;
-	program->image = image;
-	program->size = (size_t)size;
-	return image_check(program->image, program->size);
-}
-
-static int compile(struct session_prog *program, u64 near)
-{
-	struct exec_env env = {helper_address, env_map_handle,	env_map_value,
-			       program,	       helper_clobbers, 0};
-	int error = exec_compile(program->image, &env, near, false, &program->code);
-
-	if (error == -ERANGE || error == -ENOMEM)
-		error = exec_compile(program->image, &env, 0, false, &program->code);
-	return error;
-}
-
-static int take_slot(u32 *ret_slot)
-{
-	u32 slot = 0;
-
-	while (slot < READER_SLOTS && slots_used >> slot & 1)
-		slot++;
-	if (slot == READER_SLOTS)
-		return -ENOSPC;
-	slots_used |= 1ull << slot;
-	reader_hits_clear(slot);
-	*ret_slot = slot;
-	return 0;
-}
-
-static void free_prog(struct session_prog *program)
-{
-	if (program->code)
-		exec_free(program->code);
-	if (program->image)
-		sys_munmap((void *)(uintptr_t)program->image, program->size);
-	mem_zero(program, sizeof(*program));
-}
-
-static int load_prog(struct session *session, struct session_prog *program, const char **ret_text)
-{
-	const struct wire_prog *request = (const void *)session->message.payload;
-	int fd = session->message.fd_count ? session->message.fds[0] : -1;
-	int error;
-
-	if (fd < 0 || session->message.size != sizeof(*request) ||
-	    request->map_count > IMAGE_MAX_MAPS)
-		return -EPROTO;
-	*ret_text = "the program's image is not intact";
-	error = map_image(program, fd);
-	if (!error && program->image->map_cnt > request->map_count)
-		error = -EINVAL;
-	for (u32 i = 0; !error && i < request->map_count; i++) {
-		u32 handle = request->maps[i];
-
-		program->map_handles[i] = handle;
-		program->maps[i] = handle < MAX_MAPS ? session->maps[handle].map : NULL;
-		error = program->maps[i] ? 0 : -EINVAL;
-	}
-	if (error)
-		return error;
-	*ret_text = "the program cannot be compiled for this processor";
-	error = compile(program, request->near);
-	if (error)
-		return error;
-	*ret_text = "64 programs are attached to the process, and there is room for no more";
-	return take_slot(&program->slot);
-}
-
-static void serve_prog(struct session *session)
-{
-	const char *text = NULL;
-	u32 i = 0;
-	int error = -ENOSPC;
-
-	while (i < READER_SLOTS && session->programs[i].image)
-		i++;
-	if (i < READER_SLOTS) {
-		error = load_prog(session, &session->programs[i], &text);
-		if (error)
-			free_prog(&session->programs[i]);
-	}
-	reply(session, error, i, error ? text : NULL);
+	error = i < SESSION_MAX_MAPS ? open_map(session, &session->maps[i].map) : -ENOSPC;
+	session_reply(session, error, i, error ? "cannot map a map of the program" : NULL);
 }
 
 static void serve_sites(struct session *session)
@@ -317,7 +176,7 @@ static void serve_sites(struct session *session)
 	if (room != session->site_room) {
 		grown = arena_resize(session->sites, room * sizeof(*grown));
 		if (!grown) {
-			reply(session, -ENOMEM, 0, NULL);
+			session_reply(session, -ENOMEM, 0, NULL);
 			return;
 		}
 		session->sites = grown;
@@ -329,7 +188,7 @@ static void serve_sites(struct session *session)
 		mem_copy(&to->site, &sites[i].site, sizeof(to->site));
 		to->cookie = sites[i].cookie;
 	}
-	reply(session, 0, 0, NULL);
+	session_reply(session, 0, 0, NULL);
 }
 
 static int attach(struct session *session, u32 *ret_link, u32 *ret_failed)
@@ -343,9 +202,9 @@ static int attach(struct session *session, u32 *ret_link, u32 *ret_failed)
 	if (session->message.size != sizeof(*request) || request->count != session->site_count ||
 	    request->program >= READER_SLOTS || !session->programs[request->program].image)
 		return -EPROTO;
-	while (i < MAX_LINKS && session->links[i].link)
+	while (i < SESSION_MAX_LINKS && session->links[i].link)
 		i++;
-	if (i == MAX_LINKS)
+	if (i == SESSION_MAX_LINKS)
 		return -ENOSPC;
 	program = &session->programs[request->program];
 	link = &session->links[i];
@@ -381,13 +240,6 @@ static void serve_attach(struct session *session)
 	wire_send(session->fd, WIRE_REPLY, &answer, sizeof(answer), NULL, 0);
 }
 
-static void keep_prog(struct session *session, struct session_prog *program)
-{
-	program->kept = true;
-	for (u32 i = 0; i < program->image->map_cnt; i++)
-		session->maps[program->map_handles[i]].kept = true;
-}
-
 static int detach(struct session *session, u32 handle)
 {
 	struct session_link *link = &session->links[handle];
@@ -395,20 +247,10 @@ static int detach(struct session *session, u32 handle)
 
 	/* Without memory for the change nothing was changed: it stays attached, and is tried again at the session's end. */
 	if (error == -ENOMEM || error == -ETIMEDOUT)
-		keep_prog(session, &session->programs[link->program]);
+		program_keep(session, &session->programs[link->program]);
 	if (error != -ENOMEM)
 		link->link = NULL;
 	return error;
-}
-
-static bool read_handle(const struct session *session, u32 limit, u64 *ret_handle)
-{
-	const struct wire_handle *request = (const void *)session->message.payload;
-
-	if (session->message.size != sizeof(*request) || request->handle >= limit)
-		return false;
-	*ret_handle = request->handle;
-	return true;
 }
 
 static void serve_detach(struct session *session)
@@ -416,27 +258,9 @@ static void serve_detach(struct session *session)
 	u64 handle;
 	int error = -EPROTO;
 
-	if (read_handle(session, MAX_LINKS, &handle) && session->links[handle].link)
+	if (session_handle(session, SESSION_MAX_LINKS, &handle) && session->links[handle].link)
 		error = detach(session, (u32)handle);
-	reply(session, error, 0, NULL);
-}
-
-static void drop_prog(struct session_prog *program)
-{
-	if (program->kept)
-		return;
-	slots_used &= ~(1ull << program->slot);
-	free_prog(program);
-}
-
-static void serve_drop_prog(struct session *session)
-{
-	u64 handle;
-	bool good = read_handle(session, READER_SLOTS, &handle) && session->programs[handle].image;
-
-	if (good)
-		drop_prog(&session->programs[handle]);
-	reply(session, good ? 0 : -EPROTO, 0, NULL);
+	session_reply(session, error, 0, NULL);
 }
 
 static void serve_stats(struct session *session)
@@ -444,7 +268,7 @@ static void serve_stats(struct session *session)
 	struct wire_stats answer = {.error = -EPROTO};
 	u64 handle;
 
-	if (read_handle(session, READER_SLOTS, &handle) && session->programs[handle].image) {
+	if (session_handle(session, READER_SLOTS, &handle) && session->programs[handle].image) {
 		answer.error = 0;
 		answer.hits = reader_hits(session->programs[handle].slot);
 		answer.missed = reader_missed();
@@ -472,7 +296,7 @@ static void serve_unwind(struct session *session)
 		if (error < 0)
 			sys_munmap(table, (size_t)size);
 	}
-	reply(session, MIN(error, 0), 0, error < 0 ? "cannot use an unwind table" : NULL);
+	session_reply(session, MIN(error, 0), 0, error < 0 ? "cannot use an unwind table" : NULL);
 }
 
 static void serve_runtime(struct session *session)
@@ -481,7 +305,7 @@ static void serve_runtime(struct session *session)
 	struct shadow_layout layout;
 
 	if (session->message.size != sizeof(*request)) {
-		reply(session, -EPROTO, 0, NULL);
+		session_reply(session, -EPROTO, 0, NULL);
 		return;
 	}
 	shadow_layout(&layout);
@@ -490,17 +314,17 @@ static void serve_runtime(struct session *session)
 						     layout.landing});
 	unwind_register_runtime(
 		&(struct unwind_runtime){request->register_info, request->deregister_info});
-	reply(session, 0, 0, NULL);
+	session_reply(session, 0, 0, NULL);
 }
 
 static void serve_refresh(struct session *session)
 {
-	reply(session, fault_refresh(), 0, NULL);
+	session_reply(session, fault_refresh(), 0, NULL);
 }
 
 static void serve_unknown(struct session *session)
 {
-	reply(session, -EPROTO, 0, NULL);
+	session_reply(session, -EPROTO, 0, NULL);
 }
 
 int session_serve(struct session *session)
@@ -508,11 +332,12 @@ int session_serve(struct session *session)
 	static void (*const table[])(struct session *) = {
 		[WIRE_HELLO] = serve_hello,	  [WIRE_MEM] = serve_mem,
 		[WIRE_REGISTRY] = serve_registry, [WIRE_PRINTK] = serve_printk,
-		[WIRE_MAP] = serve_map,		  [WIRE_PROG] = serve_prog,
+		[WIRE_MAP] = serve_map,		  [WIRE_PROG] = program_serve,
 		[WIRE_SITES] = serve_sites,	  [WIRE_ATTACH] = serve_attach,
-		[WIRE_DETACH] = serve_detach,	  [WIRE_DROP_PROG] = serve_drop_prog,
+		[WIRE_DETACH] = serve_detach,	  [WIRE_DROP_PROG] = program_serve_drop,
 		[WIRE_STATS] = serve_stats,	  [WIRE_REFRESH] = serve_refresh,
 		[WIRE_UNWIND] = serve_unwind,	  [WIRE_RUNTIME] = serve_runtime,
+		[WIRE_SLOTS] = tail_serve_slots,
 	};
 	u32 kind;
 	int error = wire_receive(session->fd, -1, 0, &session->message);
@@ -535,32 +360,29 @@ void session_close(struct session *session)
 	/* The loader is gone, or leaving: it is not asked to stop threads any more. */
 	session->stopper.fd = -1;
 	/* Every site is restored before anybody is waited for long. */
-	hook_set_timeout(CLOSE_GRACE_MS);
+	hook_set_timeout(SESSION_CLOSE_GRACE_MS);
 	if (session->printk)
 		stop_printk(session);
-	for (u32 i = 0; i < MAX_LINKS; i++) {
+	for (u32 i = 0; i < SESSION_MAX_LINKS; i++) {
 		if (session->links[i].link)
 			detach(session, i);
 	}
-	for (u32 i = 0; i < READER_SLOTS; i++) {
-		if (session->programs[i].image)
-			drop_prog(&session->programs[i]);
-	}
+	program_drop_all(session);
 	if (session->printk && !sync_grace(100))
 		map_close(session->printk);
-	for (u32 i = 0; i < MAX_MAPS; i++) {
+	for (u32 i = 0; i < SESSION_MAX_MAPS; i++) {
 		if (session->maps[i].map && !session->maps[i].kept)
 			map_close(session->maps[i].map);
 	}
 	sys_close(session->fd);
 	arena_free(session->sites);
 	arena_free(session);
-	hook_set_timeout(GRACE_MS);
+	hook_set_timeout(SESSION_GRACE_MS);
 	hook_reap();
 	if (--sessions_open)
 		return;
 	unwind_modules_clear();
-	if (!sync_grace(GRACE_MS))
+	if (!sync_grace(SESSION_GRACE_MS))
 		unwind_modules_reap();
 	/* The descriptor table ends with the control thread: a number of it must not outlive it. */
 	self_mem_set_fd(-1);

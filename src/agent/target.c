@@ -239,7 +239,7 @@ void target_close(struct target *target)
 	if (target->pidfd >= 0)
 		close(target->pidfd);
 	process_close(target->process);
-	free(target->maps);
+	target_free_maps(target);
 	free(target->tables);
 	free(target);
 }

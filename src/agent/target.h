@@ -11,6 +11,7 @@
 #include "agent/inject.h"
 #include "agent/stop.h"
 #include "agent/wire.h"
+#include "object/object.h"
 
 #define TARGET_MAX_PROGS 64
 
@@ -22,9 +23,17 @@ struct target_prog {
 	u64 hits; /* as last asked for */
 };
 
+/* A program that tail calls lead into. */
+struct target_tail {
+	u32 prog_id; /* 0: free */
+	u32 handle;
+	u32 users; /* slots */
+};
+
 struct target_map {
 	u32 map_id;
 	u32 handle;
+	u32 *slots; /* of a prog array: index in tails + 1 of the program in each slot, 0: none */
 };
 
 /* A module whose unwind table the agent has. */
@@ -46,6 +55,8 @@ struct target {
 	u64 missed; /* as last asked for */
 	struct target_prog progs[TARGET_MAX_PROGS];
 	struct target_map *maps;
+	struct target_tail *tails;
+	u32 tail_count;
 	struct target_table *tables;
 	size_t table_count;
 	u32 runtimes; /* bit i: the agent knows the i-th C++ runtime that there may be */
@@ -67,6 +78,25 @@ void target_send_tables(struct target *target);
 void target_send_runtimes(struct target *target);
 /* Sends a module's table, by which displaced instructions are described, before functions of the module are entered. */
 void target_send_table(struct target *target, const struct process_module *module);
+
+/* ---- target_program.c: what the agent runs ---- */
+
+struct target_place {
+	u64 near;  /* compile within reach of this address */
+	bool tail; /* only tail calls lead into it */
+};
+
+int target_send_map(struct target *target, u32 kind, const struct map *map, u32 *ret_handle);
+/*
+ * Sends a program, and before it its maps and all programs that tail calls from it may lead into. Where its maps include prog
+ * arrays, under the object layer's lock (object.h, set_slots). -errno with the problem in words.
+ */
+int target_send_prog(struct target *target, int prog_fd, u32 prog_id, struct target_place place,
+		     const struct problem *problem, u32 *ret_handle);
+/* Slots of a prog array are to hold other programs: nothing to do where the target does not have it. 0 or -errno. */
+int target_set_slots(struct target *target, struct map *map, const struct link_slot *slots,
+		     u32 count);
+void target_free_maps(struct target *target);
 
 /*
  * Sends a request and waits for its answer (in target->message). 0; -ESRCH: the process is gone (target->exited); -EPROTO;

@@ -10,6 +10,7 @@
  *     HELLO        ->            version and process id are compared
  *     MEM, REGISTRY, PRINTK ->   descriptors the session works with
  *     MAP, PROG    ->            what a program is made of; the reply's value is a handle
+ *     SLOTS        ->            which programs the tail calls through a prog array lead to
  *     UNWIND...    ->            how to walk stacks through each module, for programs that do
  *     SITES...     ->            recipes, collected
  *     ATTACH       ->            all of them, or none
@@ -38,6 +39,7 @@ enum wire_kind {
 	WIRE_PRINTK,
 	WIRE_MAP,
 	WIRE_PROG,
+	WIRE_SLOTS,
 	WIRE_SITES,
 	WIRE_ATTACH,
 	WIRE_DETACH,
@@ -81,9 +83,23 @@ struct wire_map {
 struct wire_prog {
 	u32 prog_id;
 	u32 map_count;
+	u32 tail;		  /* not 0: only tail calls lead into it, it is not attached */
 	u64 near;		  /* compile within reach of this address; 0: anywhere */
 	u32 maps[IMAGE_MAX_MAPS]; /* handles of WIRE_MAP */
 };
+
+/* What slots of a prog array hold from now on: all of them, or none on an error. */
+struct wire_slots {
+	u32 map;   /* handle of WIRE_MAP */
+	u32 count; /* of slots */
+	struct wire_slot {
+		u32 index;
+		u32 program; /* handle of a WIRE_PROG with tail set; WIRE_NO_PROGRAM: empty */
+	} slots[];
+};
+#define WIRE_NO_PROGRAM (~0u)
+#define WIRE_SLOTS_PER_PACKET                                                                      \
+	((WIRE_MAX_PAYLOAD - sizeof(struct wire_slots)) / sizeof(struct wire_slot))
 
 struct wire_site {
 	struct site_spec site;

@@ -72,10 +72,11 @@ struct exec_tail_change {
 
 /*
  * Makes direct tail calls go elsewhere while threads run them. No thread sees a frame unwound and no program to go to.
- * Waits for one grace period in all when something stops going anywhere, for none otherwise. One caller at a time; not
- * a reader. 0; -ERANGE (an entry is out of reach: nothing was changed) or -errno of the write or of the wait (then calls
- * that stop going anywhere do fall through, but threads may be on their way into their old programs yet).
+ * Waits for one grace period in all when something stops going anywhere, for none otherwise; timeout_ms as sync_grace's. One
+ * caller at a time; not a reader. 0; -ERANGE (an entry is out of reach: nothing was changed) or -errno of the write or of
+ * the wait (then calls that stop going anywhere do fall through, but threads may be on their way into their old programs
+ * yet).
  */
-int exec_tail_update(const struct exec_tail_change *changes, u32 count);
+int exec_tail_update(const struct exec_tail_change *changes, u32 count, int timeout_ms);
 
 #endif

@@ -103,7 +103,7 @@ static void note_entries(const struct exec_tail_change *changes, u32 count, bool
 	}
 }
 
-int exec_tail_update(const struct exec_tail_change *changes, u32 count)
+int exec_tail_update(const struct exec_tail_change *changes, u32 count, int timeout_ms)
 {
 	u32 targets = 0, bypasses = 0, removed = 0;
 	int err = check_reach(changes, count);
@@ -116,7 +116,7 @@ int exec_tail_update(const struct exec_tail_change *changes, u32 count)
 	if (!err && (bypasses || removed))
 		err = sync_core();
 	if (!err && removed)
-		err = sync_grace(-1);
+		err = sync_grace(timeout_ms);
 	err = err ? err : phase(changes, count, ends, TARGET, PATCH_NOP, &targets);
 	if (!err || removed)
 		note_entries(changes, count, err);

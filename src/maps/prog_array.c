@@ -85,7 +85,8 @@ bool prog_array_compatible(struct map *map, const struct prog_array_owner *progr
 	u64 *state = map->shared->type_state, unlocked = 0;
 	struct prog_array_owner owner;
 
-	_Static_assert((STATE_OWNER + 4) * 8 <= sizeof(map->shared->type_state), "owner fits");
+	_Static_assert(STATE_OWNER * 8 + sizeof(owner) <= sizeof(map->shared->type_state),
+		       "owner fits");
 	if (__atomic_compare_exchange_n(&state[STATE_LOCKED], &unlocked, 1, false, __ATOMIC_ACQUIRE,
 					__ATOMIC_ACQUIRE)) {
 		mem_copy(&state[STATE_OWNER], program, sizeof(*program));

@@ -20,6 +20,7 @@ struct prog_array_owner {
 	u64 compiled;
 	u64 attach_type;
 	u64 xdp_frags;
+	u64 signature; /* of typed programs: one number for each signature that their functions may have; else 0 */
 };
 
 static inline struct tail_slots *prog_array_slots(const struct map *map)

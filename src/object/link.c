@@ -15,7 +15,10 @@
 #include "base/sys.h"
 #include "object/attach_target.h"
 #include "object/command.h"
+#include "object/link.h"
 #include "object/object.h"
+#include "object/prog.h"
+#include "object/prog_array.h"
 #include "object/registry.h"
 
 #define UPROBES_MAX (1u << 20)
@@ -32,6 +35,11 @@ void object_set_link_backend(const struct link_backend *new_backend)
 int object_registry_fd(void)
 {
 	return registry_fd();
+}
+
+int link_set_slots(struct map *map, const struct link_slot *slots, u32 count)
+{
+	return backend && backend->set_slots ? backend->set_slots(map, slots, count) : 0;
 }
 
 const char *object_link_problem(void)
@@ -157,7 +165,15 @@ static long make_link(struct object *program, const struct link_request *request
 
 	if (!backend)
 		return -EOPNOTSUPP;
-	result = backend->attach(request, &handle, why, sizeof(why));
+	/* Slots must not change between being sent and being followed. */
+	if (prog_array_used_by(program)) {
+		prog_lock();
+		prog_array_catch_up();
+		result = backend->attach(request, &handle, why, sizeof(why));
+		prog_unlock();
+	} else {
+		result = backend->attach(request, &handle, why, sizeof(why));
+	}
 	set_problem(why);
 	if (result)
 		return result;

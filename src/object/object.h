@@ -79,10 +79,20 @@ struct link_request {
  * Set once by cli/ or preload/ (object/ cannot know the agent, which is a floor above). attach returns 0 and a handle, or
  * -errno with one sentence about the cause in problem. Without a backend LINK_CREATE of probes answers -EOPNOTSUPP.
  */
+struct link_slot {
+	u32 index;
+	u32 prog_id; /* 0: empty */
+	int prog_fd; /* borrowed: the program image's memfd; -1: empty */
+};
 struct link_backend {
 	int (*attach)(const struct link_request *request, void **ret_handle, char *problem,
 		      size_t problem_size);
 	int (*detach)(void *handle);
+	/*
+	 * Slots of a prog array change: when it returns 0, every target that runs programs with the map follows. Called under the
+	 * lock that guards slots; so is attach where the program's maps include prog arrays. -errno: some targets follow.
+	 */
+	int (*set_slots)(struct map *map, const struct link_slot *slots, u32 count);
 };
 void object_set_link_backend(const struct link_backend *backend);
 /* The sentence of the last failed LINK_CREATE in this process; "" when there is none. */
@@ -90,6 +100,8 @@ const char *object_link_problem(void);
 
 /* For floors above: the descriptor set behind a program image. Fills up to max maps; returns the count or -errno. */
 int object_prog_maps(int prog_fd, struct map **maps, u32 max);
+/* For link_backend.attach: what a prog array's slot holds now. */
+struct link_slot object_prog_array_slot(const struct map *map, u32 index);
 /* This process's view of a map descriptor, or NULL. Borrowed; valid while the descriptor is open. */
 struct map *object_map_view(int map_fd);
 

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "maps/prog_array.h"
+#include "object/link.h"
+#include "object/object.h"
 #include "object/prog.h"
 #include "sync/reader.h"
 
@@ -30,6 +32,16 @@ static struct object *program_in(const struct object *map, u32 index)
 }
 
 /* -- Slots and the calls that follow them -- */
+
+static struct link_slot slot_with(u32 index, const struct object *program)
+{
+	return (struct link_slot){index, program ? program->id : 0, program ? program->fd : -1};
+}
+
+struct link_slot object_prog_array_slot(const struct map *map, u32 index)
+{
+	return slot_with(index, program_of(prog_array_slots(map)->slots[index]));
+}
 
 /* Direct tail calls to change, collected over slots. */
 struct changes {
@@ -81,6 +93,18 @@ static void let_go(struct object *old, u64 graces_before)
 	objects_put(old);
 }
 
+/* Programs in other processes go where this process's slot is to lead; what could not be done is undone. */
+static int set_elsewhere(const struct object *map, u32 index, const struct object *program,
+			 const struct object *old)
+{
+	struct link_slot now = slot_with(index, program), before = slot_with(index, old);
+	int error = link_set_slots(map->map, &now, 1);
+
+	if (error)
+		link_set_slots(map->map, &before, 1);
+	return error;
+}
+
 /* Takes the reference of program (NULL: none) over when it succeeds. */
 static int set_slot(struct object *map, u32 index, struct object *program)
 {
@@ -91,11 +115,15 @@ static int set_slot(struct object *map, u32 index, struct object *program)
 	struct changes changes = {0};
 	int error = collect(&changes, map, index, target ? target->entry : 0);
 
+	if (!error)
+		error = set_elsewhere(map, index, program, program_of(old));
 	if (!error) {
 		__atomic_store_n(&slots->slots[index], target, __ATOMIC_RELEASE);
-		error = exec_tail_update(changes.list, changes.count);
-		if (error)
+		error = exec_tail_update(changes.list, changes.count, -1);
+		if (error) {
 			__atomic_store_n(&slots->slots[index], old, __ATOMIC_RELEASE);
+			set_elsewhere(map, index, program_of(old), program_of(old));
+		}
 	}
 	free(changes.list);
 	if (error)
@@ -106,6 +134,19 @@ static int set_slot(struct object *map, u32 index, struct object *program)
 
 /* -- Commands -- */
 
+/* FNV-1a. A typed program reads the arguments of its own function's signature: those of another would be misread. */
+static u64 signature_number(const struct signature *signature)
+{
+	const u8 *bytes = (const u8 *)signature;
+	u64 number = 0xcbf29ce484222325ull;
+
+	if (!signature->known)
+		return 0;
+	for (size_t i = 0; i < sizeof(*signature); i++)
+		number = (number ^ bytes[i]) * 0x100000001b3ull;
+	return number;
+}
+
 static struct prog_array_owner owner_of(const struct object *program)
 {
 	const struct image_header *image = program->program.image;
@@ -115,6 +156,7 @@ static struct prog_array_owner owner_of(const struct object *program)
 		.compiled = program->program.code != NULL,
 		.attach_type = image->attach_type,
 		.xdp_frags = !!(image->prog_flags & BPF_F_XDP_HAS_FRAGS),
+		.signature = signature_number(&program->program.signature),
 	};
 }
 
@@ -193,7 +235,7 @@ void prog_array_track(struct object *program)
 			map ? prog_array_slots(map->map)->slots[code->tails[i].key] : NULL;
 		struct exec_tail_change change = {code, i, target ? target->entry : 0};
 
-		exec_tail_update(&change, target != NULL);
+		exec_tail_update(&change, target != NULL, -1);
 	}
 	program->program.next_tails = users;
 	users = program;
@@ -209,6 +251,15 @@ void prog_array_untrack(struct object *program)
 		}
 	}
 	prog_unlock();
+}
+
+bool prog_array_used_by(const struct object *program)
+{
+	for (u32 i = 0; i < program->program.map_cnt; i++) {
+		if (program->program.maps[i] && is_prog_array(program->program.maps[i]))
+			return true;
+	}
+	return false;
 }
 
 int prog_array_check_user(struct object *program)
@@ -266,6 +317,21 @@ void prog_array_appeared(struct object *map)
 	prog_unlock();
 }
 
+/* Empties the slots of targets, for one grace period at most in each. */
+static void empty_elsewhere(const struct object *map)
+{
+	u32 count = map->map->spec.max_entries, used = 0;
+	struct link_slot *slots = calloc(count, sizeof(*slots));
+
+	for (u32 i = 0; slots && i < count; i++) {
+		if (prog_array_slots(map->map)->slots[i])
+			slots[used++] = slot_with(i, NULL);
+	}
+	if (used)
+		link_set_slots(map->map, slots, used);
+	free(slots);
+}
+
 /* Empties the slots of this process, for one grace period at most. */
 static void empty(struct object *map)
 {
@@ -274,11 +340,12 @@ static void empty(struct object *map)
 	struct changes changes = {0};
 	struct object *old;
 
+	empty_elsewhere(map);
 	for (u32 i = 0; i < slots->count; i++) {
 		if (slots->slots[i] && collect(&changes, map, i, 0))
 			break;
 	}
-	if (exec_tail_update(changes.list, changes.count))
+	if (exec_tail_update(changes.list, changes.count, -1))
 		graces = sync_grace_count();
 	free(changes.list);
 	for (u32 i = 0; i < slots->count; i++) {

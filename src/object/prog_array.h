@@ -26,6 +26,8 @@ void prog_array_track(struct object *program);
 void prog_array_untrack(struct object *program);
 /* Is a newly loaded program like the others of the maps it uses? Compiles it where it uses some. 0 or -EINVAL. */
 int prog_array_check_user(struct object *program);
+/* Is one of its maps a prog array? */
+bool prog_array_used_by(const struct object *program);
 
 /* A map was made or imported; its last descriptor of the client's was closed; it is being released. */
 void prog_array_appeared(struct object *map);
