@@ -26,7 +26,7 @@ void x86_64_patch_veneer(u8 *bytes, u64 target);
 /* relocate.c */
 int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced);
 
-/* trampoline.c */
+/* trampoline.c, trampoline_stub.c */
 #define X86_64_FRAME_SIZE 208 /* of an image; struct hit is at its bottom */
 int x86_64_trampoline_stub(struct codebuf *buf, struct stub_spec *spec);
 int x86_64_trampoline_image(struct codebuf *buf, const struct trampoline_spec *spec);
