@@ -11,26 +11,11 @@
 
 #include <errno.h>
 
+#include "arch/shadow_stack.h"
 #include "arch/trampoline.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "sync/reader.h"
-
-struct entry {
-	u64 slot; /* 0: free */
-	u64 target;
-	u64 landing;
-};
-
-struct shadow {
-	struct shadow *next; /* of all threads; never freed */
-	u32 top;
-	u32 full_at_top; /* a collection found no room: not tried again before top has fallen */
-	/* The first is never taken, so that each has one below it. */
-	struct entry entries[SHADOW_ENTRIES];
-};
-
-#define FLOOR_SLOT 1 /* no stack's */
 
 static struct shadow *shadows;
 
@@ -49,7 +34,7 @@ static struct shadow *create(void)
 
 	if (sys_is_error(shadow))
 		return NULL;
-	shadow->entries[0].slot = FLOOR_SLOT;
+	shadow->entries[0].slot = SHADOW_FLOOR_SLOT;
 	shadow->top = 1;
 	do {
 		shadow->next = first;
@@ -79,7 +64,7 @@ static struct shadow *shadow_of(struct reader *reader)
 	return shadow;
 }
 
-static u64 slot_of(const struct entry *entry)
+static u64 slot_of(const struct shadow_entry *entry)
 {
 	return __atomic_load_n(&entry->slot, __ATOMIC_RELAXED);
 }
@@ -119,7 +104,7 @@ static u64 read_slot(u64 slot)
 static void free_dead(struct shadow *shadow, struct expectation *table)
 {
 	for (u32 i = shadow->top; i-- > 1;) {
-		struct entry *entry = &shadow->entries[i];
+		struct shadow_entry *entry = &shadow->entries[i];
 		struct expectation *expected;
 
 		if (!entry->slot)
@@ -175,7 +160,7 @@ static void drop_overwritten(struct shadow *shadow, const u64 *slot)
 {
 	for (;;) {
 		u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
-		struct entry *entry = &shadow->entries[top - 1];
+		struct shadow_entry *entry = &shadow->entries[top - 1];
 
 		if (likely(slot_of(entry) != ptr_to_u64(slot)) || entry->landing == *slot)
 			return;
@@ -186,16 +171,19 @@ static void drop_overwritten(struct shadow *shadow, const u64 *slot)
 
 /*
  * Frames that a throw or longjmp left are farther down the stack than the one being entered. Kept, they would make every lookup of an
- * unwinder longer. A coroutine's stack may lie there as well: its slot holds the landing still.
+ * unwinder longer. A coroutine's stack may lie there as well: its slot holds the landing still. So does not yet that of a push
+ * which this one interrupted, on an alternate stack: the outermost hit has none below it.
  */
-static void drop_left_behind(struct shadow *shadow, const u64 *slot)
+static void drop_left_behind(const struct reader *reader, struct shadow *shadow, const u64 *slot)
 {
+	if (reader->nest > 1)
+		return;
 	for (;;) {
 		u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
-		struct entry *entry = &shadow->entries[top - 1];
+		struct shadow_entry *entry = &shadow->entries[top - 1];
 		u64 below = slot_of(entry);
 
-		if (likely(below >= ptr_to_u64(slot) || below <= FLOOR_SLOT) ||
+		if (likely(below >= ptr_to_u64(slot) || !below) ||
 		    read_slot(below) == entry->landing)
 			return;
 		__atomic_store_n(&entry->slot, 0, __ATOMIC_RELAXED);
@@ -205,7 +193,7 @@ static void drop_left_behind(struct shadow *shadow, const u64 *slot)
 
 static bool put(const struct reader *reader, struct shadow *shadow, const u64 *slot, u64 landing)
 {
-	struct entry *entry;
+	struct shadow_entry *entry;
 	u32 at;
 
 	do {
@@ -234,7 +222,7 @@ void shadow_push(struct reader *reader, u64 *slot, u64 landing)
 
 	if (unlikely(!shadow))
 		goto missed;
-	drop_left_behind(shadow, slot);
+	drop_left_behind(reader, shadow, slot);
 	drop_overwritten(shadow, slot);
 	if (unlikely(!put(reader, shadow, slot, landing)))
 		goto missed;
@@ -250,7 +238,7 @@ missed:
 static u64 resolve(const struct shadow *shadow, u32 at, u64 slot, u64 target)
 {
 	while (at-- > 0) {
-		const struct entry *entry = &shadow->entries[at];
+		const struct shadow_entry *entry = &shadow->entries[at];
 
 		if (slot_of(entry) != slot)
 			continue;
@@ -273,7 +261,7 @@ static bool take(struct shadow *shadow, u64 slot, u64 *ret_target, u64 *ret_call
 	u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
 
 	for (u32 i = top; i-- > 0;) {
-		struct entry *entry = &shadow->entries[i];
+		struct shadow_entry *entry = &shadow->entries[i];
 		u64 target = entry->target;
 
 		if (slot_of(entry) != slot)
@@ -303,14 +291,14 @@ static bool take_elsewhere(u64 slot, u64 *ret_target, u64 *ret_caller)
 static bool take_newest(struct shadow *shadow, u64 slot, u64 *ret_target)
 {
 	u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
-	struct entry *entry = &shadow->entries[top - 1];
+	struct shadow_entry *entry = &shadow->entries[top - 1];
 	u64 below;
 
 	if (unlikely(slot_of(entry) != slot))
 		return false;
 	below = slot_of(entry - 1);
 	/* In the middle, take_any looks whether collecting may be tried again. */
-	if (unlikely(!below || below == slot || top == SHADOW_ENTRIES / 2))
+	if (unlikely(!below || below == slot || top == SHADOW_MIDDLE))
 		return false;
 	*ret_target = entry->target;
 	leave(slot, *ret_target);
@@ -328,7 +316,7 @@ static __attribute__((noinline)) void take_any(struct shadow *shadow, u64 slot, 
 	if (shadow) {
 		found = take(shadow, slot, ret_target, ret_caller);
 		lower_top(shadow);
-		if (shadow->top <= SHADOW_ENTRIES / 2)
+		if (shadow->top <= SHADOW_MIDDLE)
 			shadow->full_at_top = 0;
 	}
 	if (!found && !take_elsewhere(slot, ret_target, ret_caller))
@@ -341,7 +329,7 @@ static u64 find_in(const struct shadow *shadow, u64 slot, u64 value)
 	u32 top = __atomic_load_n(&shadow->top, __ATOMIC_RELAXED);
 
 	for (u32 i = top; i-- > 1 && text_contains(value);) {
-		const struct entry *entry = &shadow->entries[i];
+		const struct shadow_entry *entry = &shadow->entries[i];
 
 		if (slot_of(entry) == slot && entry->landing == value)
 			value = entry->target;
@@ -356,10 +344,10 @@ void shadow_layout(struct shadow_layout *ret_layout)
 		.list = ptr_to_u64(&shadows),
 		.top = offsetof(struct shadow, top),
 		.entries = offsetof(struct shadow, entries),
-		.entry_size = sizeof(struct entry),
-		.slot = offsetof(struct entry, slot),
-		.target = offsetof(struct entry, target),
-		.landing = offsetof(struct entry, landing),
+		.entry_size = sizeof(struct shadow_entry),
+		.slot = offsetof(struct shadow_entry, slot),
+		.target = offsetof(struct shadow_entry, target),
+		.landing = offsetof(struct shadow_entry, landing),
 	};
 }
 

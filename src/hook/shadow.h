@@ -20,9 +20,6 @@
 struct hit;
 struct reader;
 
-/* Hooked returns a thread may have under way. */
-#define SHADOW_ENTRIES 21844
-
 /* Makes the function return to landing. Without room it returns unhooked and counts as missed. */
 void shadow_push(struct reader *reader, u64 *slot, u64 landing);
 /*

@@ -61,7 +61,9 @@ static struct frame_plan plan_frame(const struct trampoline_spec *spec)
 		}
 	}
 	plan_places(spec, &plan);
-	if (spec->hook_return || spec->when == TRAMPOLINE_RETURN || plan.facts & IMAGE_FACT_PERCPU)
+	if (spec->hook_return || spec->when == TRAMPOLINE_RETURN)
+		plan.saved |= RETURN_SCRATCH;
+	if (plan.facts & IMAGE_FACT_PERCPU)
 		plan.saved = X86_CALLER_SAVED;
 	plan.saved &= X86_CALLER_SAVED & ~X86_BIT(X86_R11); /* the stub has r11 */
 	plan.words &= ALL_WORDS;
@@ -284,23 +286,35 @@ static void emit_outside(struct codebuf *buf, const struct trampoline_spec *spec
 	asm_jump(buf, out->next);
 }
 
-static void emit_return_lookup(struct codebuf *buf, u64 lookup)
+/* Caller-saved registers that hold what they held at the image's first instruction, saved nowhere. */
+static u32 unsaved_of(const struct frame_plan *plan)
 {
-	asm_mov(buf, 8, X86_RDI, X86_R11);
-	asm_lea(buf, X86_RSI, X86_RSP, RETURN_AT);
-	asm_mov(buf, 8, X86_RDX, X86_RSP);
-	emit_call(buf, lookup);
-	asm_store(buf, 8, X86_RSP, RETURN_AT, X86_RAX);
-	reload_reader(buf);
+	return X86_CALLER_SAVED & ~plan->saved & ~X86_BIT(X86_R11);
 }
 
-static void emit_hook_return(struct codebuf *buf, const struct trampoline_spec *spec,
-			     const struct frame_plan *plan)
+/* A RETURN image without programs is the stub's own and runs seldom: it is kept small. */
+static void emit_pop_return(struct codebuf *buf, const struct trampoline_spec *spec,
+			    const struct frame_plan *plan, struct return_paths *paths)
 {
-	asm_mov(buf, 8, X86_RDI, X86_R11);
-	asm_lea(buf, X86_RSI, X86_RSP, plan->return_at);
-	asm_mov_imm(buf, X86_RDX, spec->hook_site);
-	emit_call(buf, spec->hook_return);
+	bool wants_caller = plan->words & 1u << WORD_IP || plan->facts & IMAGE_FACT_STACK;
+
+	if (spec->call_count)
+		trampoline_pop_return(buf, RETURN_AT, wants_caller, paths);
+	else
+		trampoline_call_pop(buf, spec->return_lookup, RETURN_AT, unsaved_of(plan));
+}
+
+static void emit_slow_returns(struct codebuf *buf, const struct trampoline_spec *spec,
+			      const struct frame_plan *plan, struct return_paths *paths)
+{
+	if (!paths->count)
+		return;
+	trampoline_land_slow(buf, paths);
+	if (spec->when == TRAMPOLINE_RETURN)
+		trampoline_call_pop(buf, spec->return_lookup, RETURN_AT, unsaved_of(plan));
+	else
+		trampoline_call_push(buf, spec, plan->return_at, unsaved_of(plan));
+	asm_jump(buf, paths->join);
 }
 
 /* All programs; one that modifies to something else than 0 is the last that runs. */
@@ -350,6 +364,7 @@ int x86_64_trampoline_image(struct codebuf *buf, const struct trampoline_spec *s
 {
 	struct outside outside[TRAMPOLINE_MAX_CALLS];
 	struct frame_plan plan = plan_frame(spec);
+	struct return_paths returns = {.count = 0};
 
 	if (spec->call_count > TRAMPOLINE_MAX_CALLS)
 		return -E2BIG;
@@ -364,16 +379,17 @@ int x86_64_trampoline_image(struct codebuf *buf, const struct trampoline_spec *s
 	}
 	emit_save(buf, &plan);
 	if (spec->when == TRAMPOLINE_RETURN)
-		emit_return_lookup(buf, spec->return_lookup);
+		emit_pop_return(buf, spec, &plan, &returns);
 	if (plan.typed)
 		emit_typed_context(buf, spec, &plan);
 	emit_context(buf, spec, &plan);
 	emit_calls(buf, spec, &plan, outside);
 	if (spec->hook_return)
-		emit_hook_return(buf, spec, &plan);
+		trampoline_push_return(buf, spec, plan.return_at, &returns);
 	emit_way_out(buf, spec, &plan);
 	note_cfa(buf, image_cfa(&plan));
 	for (u32 i = 0; i < spec->call_count; i++)
 		emit_outside(buf, spec, &plan, &spec->calls[i], &outside[i]);
+	emit_slow_returns(buf, spec, &plan, &returns);
 	return buf->error;
 }

@@ -172,6 +172,7 @@ static inline void store_register_word(struct codebuf *buf, const struct signatu
 	else if ((place & SIGNATURE_PLACE_MASK) == SIGNATURE_VECTOR)
 		store_vector(buf, hit + word_at(i), number);
 }
+
 static inline void move_word(struct codebuf *buf, s32 to, s32 from)
 {
 	asm_load(buf, 8, X86_RAX, X86_RSP, from);
@@ -182,4 +183,26 @@ static inline void reload_reader(struct codebuf *buf)
 {
 	asm_load(buf, 8, X86_R11, X86_RSP, (s32)offsetof(struct hit, reader));
 }
+
+/*
+ * trampoline_returns.c. push and pop are the common cases, which use rax, rcx and rdi (RETURN_SCRATCH); the branches out of them
+ * land where trampoline_land_slow is called, followed by call_push or call_pop, which save and restore the caller-saved registers
+ * `unsaved` themselves, and a jump to paths->join. Both pops leave the reader in r11.
+ */
+#define RETURN_SCRATCH (X86_BIT(X86_RAX) | X86_BIT(X86_RCX) | X86_BIT(X86_RDI))
+
+struct return_paths {
+	u32 slow[6], count; /* marks of the branches */
+	u64 join;
+};
+
+void trampoline_push_return(struct codebuf *buf, const struct trampoline_spec *spec, s32 return_at,
+			    struct return_paths *paths);
+void trampoline_pop_return(struct codebuf *buf, s32 return_at, bool wants_caller,
+			   struct return_paths *paths);
+void trampoline_land_slow(struct codebuf *buf, struct return_paths *paths);
+void trampoline_call_push(struct codebuf *buf, const struct trampoline_spec *spec, s32 return_at,
+			  u32 unsaved);
+void trampoline_call_pop(struct codebuf *buf, u64 lookup, s32 return_at, u32 unsaved);
+
 #endif
