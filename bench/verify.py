@@ -3,6 +3,7 @@
 
 `replay` of ../shared/verifier-corpus loads each program without a log, best of 3, and takes the thread's CPU time of
 the whole BPF_PROG_LOAD: for inlay that is verifying and sealing the image, for the kernel verifying and compiling.
+Then the kernel's largest tests (tools/kernel-selftests-scale.sh), with the time that each verifier says it took.
 Rounds alternate between the two; the value is the median of the rounds' sums. One JSON line a corpus file and side.
 """
 import json
@@ -29,6 +30,39 @@ def measure(where, side, name):
         return {r["id"]: r for r in map(json.loads, lines) if "us" in r}
 
 
+def measure_scale(objects, side):
+    """us and instructions of the large programs, by object and program."""
+    wrapper = {"inlay": [os.path.join(BUILD, "src", "inlay"), "run", "--"], "kernel": []}[side]
+    loads = {}
+    for path, program_type in objects:
+        said = subprocess.run([*wrapper, os.path.join(BUILD, "bench", "verify_load"), path, program_type],
+                              stdout=subprocess.PIPE, text=True, check=False).stdout
+        loads |= {(path, r["id"]): r for r in map(json.loads, said.splitlines()) if r["accepted"]}
+    return loads
+
+
+def report(variant, metric, times, programs):
+    quarters = statistics.quantiles(times, n=4)
+    print(json.dumps({"bench": "verify", "variant": variant, "metric": metric, "unit": "ms", "value": round(statistics.median(times), 1),
+                      "programs": programs, "spread": round((quarters[2] - quarters[0]) / 2, 1)}), flush=True)
+
+
+def scale(where):
+    made = subprocess.run([os.path.join(SOURCE, "tools", "kernel-selftests-scale.sh"), where], stdout=subprocess.PIPE, text=True, check=False)
+    if made.returncode:
+        return
+    objects = [line.split() for line in made.stdout.splitlines()]
+    sums = {"inlay": [], "kernel": []}
+    for _ in range(ROUNDS):
+        rounds = {side: measure_scale(objects, side) for side in sums}
+        both = rounds["inlay"].keys() & rounds["kernel"].keys()
+        for side, times in sums.items():
+            times.append(sum(rounds[side][i]["us"] for i in both) / 1000)
+    for side, times in sums.items():
+        report(f"{side}, verif_scale", "verification time", times, len(both))
+        print(f"# {side}: {sum(rounds[side][i]['insns'] for i in both)} instructions processed", file=sys.stderr)
+
+
 def main():
     if not os.path.isdir(CORPUS) or os.geteuid():
         sys.exit("bench/verify: needs ../shared/verifier-corpus, and root for the kernel's side")
@@ -45,11 +79,8 @@ def main():
                 for side, times in sums.items():
                     times.append(sum(rounds[side][i]["us"] for i in both) / 1000)
             for side, times in sums.items():
-                quarters = statistics.quantiles(times, n=4)
-                print(json.dumps({"bench": "verify", "variant": f"{side}, {name.split('.jsonl')[0]}",
-                                  "metric": "loads without a log", "unit": "ms",
-                                  "value": round(statistics.median(times), 1), "programs": len(both),
-                                  "spread": round((quarters[2] - quarters[0]) / 2, 1)}), flush=True)
+                report(f"{side}, {name.split('.jsonl')[0]}", "loads without a log", times, len(both))
+        scale(where)
 
 
 main()

@@ -319,6 +319,14 @@ static int meet_open(struct verifier *env, struct checkpoint *checkpoint, u64 pr
 	return PRUNE_GO_ON;
 }
 
+/* States of one instruction in calls from different places never cover each other. */
+static bool same_call(const struct verifier *env, const struct state *old)
+{
+	return old->depth == env->state->depth &&
+	       old->frames[old->depth - 1]->callsite ==
+		       env->state->frames[env->state->depth - 1]->callsite;
+}
+
 static int compare_all(struct verifier *env, u64 print, bool *ret_keep, u32 *ret_states)
 {
 	struct checkpoint **link = &env->facts[env->insn].checkpoints, *checkpoint;
@@ -329,7 +337,12 @@ static int compare_all(struct verifier *env, u64 print, bool *ret_keep, u32 *ret
 	u32 states = 0;
 	int outcome = PRUNE_GO_ON;
 
-	for (; (checkpoint = *link); states++) {
+	for (; (checkpoint = *link);) {
+		if (!same_call(env, &checkpoint->state)) {
+			link = &checkpoint->next;
+			continue;
+		}
+		states++;
 		if (checkpoint->state.branches) {
 			if (callback || checkpoint->print == print)
 				outcome = meet_open(env, checkpoint, print, callback);
@@ -349,7 +362,7 @@ static int compare_all(struct verifier *env, u64 print, bool *ret_keep, u32 *ret
 		}
 	}
 	*ret_keep = keep;
-	*ret_states = states + (outcome != PRUNE_GO_ON);
+	*ret_states = states;
 	return outcome;
 }
 
