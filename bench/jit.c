@@ -13,12 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/sys.h"
+#include "kernel_side.h"
 #include "object/object.h"
 
 #define ROUNDS	 21
@@ -108,43 +106,9 @@ static struct program *find(const char *name)
 	exit(1);
 }
 
-static int receive_fd(int from)
+static void keep_kernel_fd(const char *name, int fd)
 {
-	char byte, control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = {&byte, 1};
-	struct msghdr message = {.msg_iov = &iov,
-				 .msg_iovlen = 1,
-				 .msg_control = control,
-				 .msg_controllen = sizeof(control)};
-	int fd;
-
-	if (recvmsg(from, &message, 0) != 1 || !CMSG_FIRSTHDR(&message))
-		return -1;
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
-	return fd;
-}
-
-/* Has another program load the object into the kernel, since this one's bpf(2) is ours. */
-static bool load_into_kernel(const char *loader, const char *path, struct bpf_object *object)
-{
-	struct bpf_program *each;
-	int ends[2], status;
-	pid_t child;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends))
-		return false;
-	child = fork();
-	if (!child) {
-		dup2(ends[1], 3);
-		execl(loader, loader, path, NULL);
-		_exit(127);
-	}
-	close(ends[1]);
-	bpf_object__for_each_program(each, object) find(bpf_program__name(each))->fd[KERNEL] =
-		receive_fd(ends[0]);
-	close(ends[0]);
-	waitpid(child, &status, 0);
-	return WIFEXITED(status) && !WEXITSTATUS(status);
+	find(name)->fd[KERNEL] = fd;
 }
 
 static bool prepare(const char *folder)
@@ -160,7 +124,7 @@ static bool prepare(const char *folder)
 		return false;
 	bpf_object__for_each_program(each, object) find(bpf_program__name(each))->fd[OURS] =
 		bpf_program__fd(each);
-	has_kernel = load_into_kernel(loader, path, object);
+	has_kernel = kernel_side_load(loader, path, object, keep_kernel_fd);
 	if (!has_kernel)
 		fputs("jit: the kernel loads no programs here: it is left out\n", stderr);
 	return true;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel's side of bench/jit: loads an object into the kernel (this program has no syscall() of ours) and sends its
- * programs' descriptors over descriptor 3, in the object's order. usage: jit_kernel OBJECT
+ * The kernel's side of bench/jit and bench/tailcall: loads an object into the kernel (this program has no syscall() of ours),
+ * sends its programs' descriptors over descriptor 3, in the object's order, and waits until nobody holds the other end.
+ * usage: jit_kernel OBJECT
  */
 #include <bpf/libbpf.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static int send_fd(int fd)
 {
@@ -46,5 +48,7 @@ int main(int argc, char **argv)
 		if (send_fd(bpf_program__fd(program)))
 			return 1;
 	}
+	if (read(3, &(char){0}, 1) < 0)
+		return 1;
 	return 0;
 }

@@ -56,6 +56,7 @@ struct jit_unit {
 	bool far;
 	u32 features;	 /* JIT_FEATURE_* that may be used */
 	bool tail_calls; /* the program makes some: it is entered through arch->jit.entry */
+	bool retpolines; /* no indirect branch that is predicted */
 	u32 tail_slots;	 /* offset in a map's handle of the pointer to its struct tail_slots */
 	struct jit_tail *tails; /* one a direct tail call */
 	u64 fault_load;		/* address of fault_load() */

@@ -75,6 +75,7 @@ struct image_header {
 #define IMAGE_FACT_PERCPU    (1u << 2) /* has a per-CPU map: needs a slot (design decision 9) */
 #define IMAGE_FACT_STACK     (1u << 3) /* walks the stack */
 #define IMAGE_FACT_TAIL_CALL (1u << 4)
+#define IMAGE_FACT_RETPOLINE (1u << 5) /* is to be compiled with retpolines */
 
 static inline const struct bpf_insn *image_insns(const struct image_header *image)
 {

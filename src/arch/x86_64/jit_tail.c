@@ -97,6 +97,26 @@ static void direct(struct codebuf *buf, const struct jit_sub *sub, struct jit_ta
 	set_patchable(buf, tail->target, PATCH_NOP, 0);
 }
 
+/*
+ * Goes to [JIT_TEMP]. A retpoline returns there: what is predicted for the return is the call before it, a loop.
+ *
+ *   call 1f;  0: pause; lfence; jmp 0b;  1: mov [rsp], r11;  ret
+ */
+static void go_indirect(struct codebuf *buf, const struct jit_unit *unit)
+{
+	static const u8 trap[] = {0xe8, 7, 0, 0, 0, 0xf3, 0x90, 0x0f, 0xae, 0xe8, 0xeb, 0xf9};
+
+	if (!unit->retpolines) {
+		asm_mem(buf, 4, 0xff, 4, JIT_TEMP, offsetof(struct tail_target, entry));
+		return;
+	}
+	asm_mem(buf, 8, 0x8b, JIT_TEMP, JIT_TEMP, offsetof(struct tail_target, entry));
+	for (u32 i = 0; i < sizeof(trap); i++)
+		asm_byte(buf, trap[i]);
+	asm_mem(buf, 8, 0x89, JIT_TEMP, X86_RSP, 0);
+	asm_ret(buf);
+}
+
 /* r1 the context, r2 the map's handle, r3 the key: 32 bits of it. */
 static void indirect(struct codebuf *buf, const struct jit_unit *unit, const struct jit_sub *sub)
 {
@@ -116,7 +136,7 @@ static void indirect(struct codebuf *buf, const struct jit_unit *unit, const str
 	empty = skip_if(buf, X86_CC_E);
 	asm_alu_imm(buf, 4, ASM_ADD, JIT_TAIL_COUNT, 1);
 	jit_unwind(buf, sub);
-	asm_mem(buf, 4, 0xff, 4, JIT_TEMP, offsetof(struct tail_target, entry));
+	go_indirect(buf, unit);
 	jit_note_frame(buf, sub);
 	skip_to(buf, exhausted);
 	skip_to(buf, outside);

@@ -243,6 +243,13 @@ static void indirect_states(struct side *side)
 	states(side, load_indirect);
 }
 
+static void retpoline_states(struct side *side)
+{
+	object_set_load_policy(&(struct object_load_policy){.retpolines = true});
+	states(side, load_indirect);
+	object_set_load_policy(NULL);
+}
+
 static void subprog_states(struct side *side)
 {
 	states(side, load_from_subprog);
@@ -511,6 +518,7 @@ static void torture(void)
 
 AS_KERNEL(direct_states)
 AS_KERNEL(indirect_states)
+AS_KERNEL(retpoline_states)
 AS_KERNEL(subprog_states)
 AS_KERNEL(keys_outside)
 AS_KERNEL(commands)
@@ -530,6 +538,7 @@ int main(void)
 {
 	RUN(direct_states_as_kernel);
 	RUN(indirect_states_as_kernel);
+	RUN(retpoline_states_as_kernel);
 	RUN(subprog_states_as_kernel);
 	RUN(keys_outside_as_kernel);
 	RUN(commands_as_kernel);
