@@ -3,6 +3,7 @@
 #include "agent/session.h"
 
 #include "base/arena.h"
+#include "base/code_map.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "helpers/helpers.h"
@@ -188,6 +189,9 @@ void program_serve(struct session *session)
 	if (session->message.size == sizeof(*request))
 		error = request->tail ? serve_tail(session, &handle, &text)
 				      : serve_attachable(session, &handle, &text);
+	/* Others are shown when they are attached. */
+	if (!error && request->tail)
+		code_map_publish();
 	session_reply(session, error, handle, error ? text : NULL);
 }
 
@@ -247,6 +251,7 @@ void program_serve_drop(struct session *session)
 			program_keep(session, program);
 		drop_tail(session, (u32)handle - READER_SLOTS);
 	}
+	code_map_publish();
 	session_reply(session, 0, 0, NULL);
 }
 
@@ -260,4 +265,5 @@ void program_drop_all(struct session *session)
 		if (session->tails[i])
 			drop_tail(session, i);
 	}
+	code_map_publish();
 }

@@ -14,7 +14,7 @@ static u32 all_count, all_room;
 static bool changed;
 static struct code_range *removed;
 static struct code_map *retired;
-static void (*listener)(const struct code_map *map);
+static void (*listeners[CODE_MAP_LISTENERS])(const struct code_map *map);
 /* Read at hits. */
 static struct code_map *shown;
 
@@ -67,27 +67,45 @@ static int insert(struct code_range *range)
 	return 0;
 }
 
-int code_map_add(u64 start, u32 size, u64 window, const struct frame_notes *notes)
+int code_map_add(u64 start, u32 size, u64 window, const struct frame_notes *notes, const char *name)
 {
+	u64 note_bytes = notes->count * sizeof(notes->notes[0]), name_bytes = 1;
 	struct code_range *range;
+	char *copy;
 	int err;
 
 	if (notes->count > notes->capacity)
 		return -E2BIG;
-	range = arena_alloc(sizeof(*range) + notes->count * sizeof(range->notes[0]));
+	while (name[name_bytes - 1])
+		name_bytes++;
+	range = arena_alloc(sizeof(*range) + note_bytes + name_bytes);
 	if (!range)
 		return -ENOMEM;
 	range->start = start;
 	range->size = size;
 	range->window = window;
 	range->count = notes->count;
-	mem_copy(range->notes, notes->notes, notes->count * sizeof(range->notes[0]));
+	mem_copy(range->notes, notes->notes, note_bytes);
+	copy = (char *)range->notes + note_bytes;
+	mem_copy(copy, name, name_bytes);
+	range->name = copy;
 	lock();
 	err = insert(range);
 	unlock();
 	if (err)
 		arena_free(range);
 	return err;
+}
+
+/* Nobody has seen it who may look at it yet, unless it was published. */
+static void discard(struct code_range *range)
+{
+	if (!range->published) {
+		arena_free(range);
+		return;
+	}
+	range->next_removed = removed;
+	removed = range;
 }
 
 void code_map_remove(u64 start)
@@ -97,8 +115,7 @@ void code_map_remove(u64 start)
 	lock();
 	at = rank(all, all_count, start);
 	if (at && all[at - 1]->start == start) {
-		all[at - 1]->next_removed = removed;
-		removed = all[at - 1];
+		discard(all[at - 1]);
 		for (u32 i = at; i < all_count; i++)
 			all[i - 1] = all[i];
 		all_count--;
@@ -115,16 +132,18 @@ static int show(void)
 	if (!map)
 		return -ENOMEM;
 	map->count = all_count;
-	for (u32 i = 0; i < all_count; i++)
+	for (u32 i = 0; i < all_count; i++) {
+		all[i]->published = true;
 		map->ranges[i] = all[i];
+	}
 	if (shown) {
 		shown->retired = retired;
 		retired = shown;
 	}
 	__atomic_store_n(&shown, map, __ATOMIC_RELEASE);
 	changed = false;
-	if (listener)
-		listener(map);
+	for (u32 i = 0; i < CODE_MAP_LISTENERS && listeners[i]; i++)
+		listeners[i](map);
 	return 0;
 }
 
@@ -139,12 +158,19 @@ int code_map_publish(void)
 	return err;
 }
 
-void code_map_set_listener(void (*function)(const struct code_map *map))
+int code_map_add_listener(void (*listener)(const struct code_map *map))
 {
+	u32 i = 0;
+
 	lock();
-	listener = function;
-	changed = changed || function;
+	while (i < CODE_MAP_LISTENERS && listeners[i] && listeners[i] != listener)
+		i++;
+	if (i < CODE_MAP_LISTENERS) {
+		listeners[i] = listener;
+		changed = true;
+	}
 	unlock();
+	return i < CODE_MAP_LISTENERS ? 0 : -ENOSPC;
 }
 
 void code_map_reap(void)

@@ -19,6 +19,8 @@ struct code_range {
 	u32 count;			 /* of notes */
 	u64 window;			 /* what FRAME_DISPLACED counts from */
 	struct code_range *next_removed; /* private */
+	bool published;			 /* private */
+	const char *name;		 /* behind the notes */
 	struct frame_note notes[];
 };
 
@@ -30,16 +32,21 @@ struct code_map {
 };
 
 /*
- * 0, -ENOMEM, or -E2BIG (more notes than there was room for: the code stays unknown). The notes are copied. Any thread but at a hit;
- * one internal lock, as for all of these.
+ * 0, -ENOMEM, or -E2BIG (more notes than there was room for: the code stays unknown). Notes and name are copied. Any thread but at a
+ * hit; one internal lock, as for all of these.
  */
-int code_map_add(u64 start, u32 size, u64 window, const struct frame_notes *notes);
+int code_map_add(u64 start, u32 size, u64 window, const struct frame_notes *notes,
+		 const char *name);
 /* Before the code's memory is given to other code. Unknown starts are accepted. */
 void code_map_remove(u64 start);
 /* Shows hits what was added and removed. 0 or -ENOMEM (they see the old map). Calls the listener. */
 int code_map_publish(void);
-/* Called at each publication that changed something, by its thread: NULL: nobody. */
-void code_map_set_listener(void (*listener)(const struct code_map *map));
+/*
+ * From now on called at each publication that changed something, by its thread; the next one counts as such. Knows one that listens
+ * already. 0, or -ENOSPC: CODE_MAP_LISTENERS listen.
+ */
+#define CODE_MAP_LISTENERS 4
+int code_map_add_listener(void (*listener)(const struct code_map *map));
 /* Frees what was replaced. After a grace period. */
 void code_map_reap(void);
 

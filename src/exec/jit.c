@@ -11,11 +11,13 @@
 #include "arch/arch.h"
 #include "arch/jit_unit.h"
 #include "base/arena.h"
+#include "base/code_map.h"
 #include "base/codebuf.h"
 #include "base/text.h"
 #include "exec/exec.h"
 #include "exec/fault.h"
 #include "exec/jit_live.h"
+#include "exec/jit_name.h"
 #include "exec/jit_scan.h"
 #include "format/insn.h"
 
@@ -33,10 +35,11 @@ struct compiler {
 	struct jit_unit unit;
 	struct jit_sub *subs;
 	u64 *values;
-	struct exec_tail *tails; /* of the image; unit.tails are filled by the passes */
-	struct layout now;	 /* being written; unit and subs hold those of the pass before */
-	u32 size;		 /* of the pass before */
-	bool align;		 /* loop heads, see converge() */
+	struct exec_tail *tails;   /* of the image; unit.tails are filled by the passes */
+	struct layout now;	   /* being written; unit and subs hold those of the pass before */
+	u32 size;		   /* of the pass before */
+	bool align;		   /* loop heads, see converge() */
+	struct frame_notes frames; /* of the last pass; with capacity 0 only counted */
 	const struct arch *arch;
 };
 
@@ -45,6 +48,7 @@ static void compiler_release(struct compiler *c)
 	arena_free(c->subs);
 	arena_free(c->values);
 	arena_free(c->tails);
+	arena_free(c->frames.notes);
 	arena_free((void *)(uintptr_t)c->unit.live);
 	arena_free(c->unit.tails);
 	arena_free((void *)(uintptr_t)c->unit.offsets);
@@ -157,6 +161,8 @@ static int pass(struct compiler *c, u8 *bytes, u64 exec, u32 capacity)
 	struct codebuf buf;
 
 	codebuf_init(&buf, bytes, exec, capacity);
+	c->frames.count = 0;
+	buf.frames = &c->frames;
 	if (c->unit.tail_calls) {
 		int err = c->arch->jit.entry ? c->arch->jit.entry(&buf, &c->unit) : -EOPNOTSUPP;
 
@@ -207,13 +213,33 @@ static void give_tails(struct compiler *c, const struct image_header *image, str
 	c->tails = NULL;
 }
 
+/* The passes that follow emit no more of them than the one before. */
+static int make_room_for_frames(struct compiler *c)
+{
+	c->frames.notes = arena_alloc((c->frames.count + 1) * sizeof(c->frames.notes[0]));
+	c->frames.capacity = c->frames.count;
+	return c->frames.notes ? 0 : -ENOMEM;
+}
+
+/* Code without its notes runs as well; only unwinders do not see through it. */
+static void map_code(const struct compiler *c, const struct image_header *image,
+		     const struct exec_code *code)
+{
+	char name[JIT_NAME_SIZE];
+
+	jit_name(image, name);
+	code_map_add(ptr_to_u64(code->text), code->size, 0, &c->frames, name);
+}
+
 static int emit_code(struct compiler *c, u64 near, bool keep_offsets, struct exec_code *code)
 {
 	int err = converge(c, NULL);
 
 	if (err)
 		return err;
-	err = text_alloc(near, c->size, code->block);
+	err = make_room_for_frames(c);
+	if (!err)
+		err = text_alloc(near, c->size, code->block);
 	if (err)
 		return err;
 	err = converge(c, code->block);
@@ -247,8 +273,10 @@ int exec_compile(const struct image_header *image, const struct exec_env *env, u
 	err = compiler_init(&c, image, env);
 	if (!err)
 		err = emit_code(&c, near, keep_offsets, code);
-	if (!err)
+	if (!err) {
+		map_code(&c, image, code);
 		give_tails(&c, image, code);
+	}
 	compiler_release(&c);
 	if (err) {
 		arena_free(code);
@@ -262,6 +290,7 @@ void exec_free(struct exec_code *code)
 {
 	if (!code)
 		return;
+	code_map_remove(ptr_to_u64(code->text));
 	text_free(code->block);
 	arena_free(code->insn_offsets);
 	arena_free(code->tails);

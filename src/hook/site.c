@@ -7,6 +7,7 @@
 #include "base/code_map.h"
 #include "base/codebuf.h"
 #include "base/mem.h"
+#include "base/symbol_name.h"
 #include "hook/shadow.h"
 #include "hook/stale.h"
 #include "sync/percpu.h"
@@ -128,9 +129,16 @@ static u64 idle_of(const struct site_stub *stub)
 
 /* Code without its notes runs as well; only unwinders do not see through it. */
 static void map_code(const struct text_block *block, u32 size, u64 window,
-		     const struct frame_notes *notes)
+		     const struct frame_notes *notes, enum trampoline_when when, u64 function)
 {
-	code_map_add(ptr_to_u64(block->exec), size, window, notes);
+	static const char *const kinds[] = {"entry", "return", "exit"};
+	char name[48], *at;
+
+	at = symbol_put_text(name, window ? "bpf_stub_" : "bpf_trampoline_", 16);
+	at = symbol_put_text(at, kinds[when], 8);
+	*at++ = '_';
+	*symbol_put_hex(at, function, 0) = 0;
+	code_map_add(ptr_to_u64(block->exec), size, window, notes, name);
 }
 
 static int emit_stub(struct site_stub *stub, u64 near)
@@ -157,7 +165,7 @@ static int emit_stub(struct site_stub *stub, u64 near)
 	if (err)
 		text_free(&stub->block);
 	else
-		map_code(&stub->block, buf.size, near, &notes);
+		map_code(&stub->block, buf.size, near, &notes, stub->spec.when, near);
 	return err;
 }
 
@@ -231,7 +239,7 @@ static int emit_image(const struct trampoline_spec *spec, u64 near, struct site_
 		err = text_commit(&image->block);
 	if (err)
 		goto free_text;
-	map_code(&image->block, buf.size, 0, &notes);
+	map_code(&image->block, buf.size, 0, &notes, spec->when, spec->func_ip);
 	*ret_image = image;
 	return 0;
 

@@ -317,7 +317,8 @@ static void put_change(struct eh_frame *out, const struct unwind_row *old,
 static void put_fde(struct eh_frame *out, const struct code_range *range, u64 cie)
 {
 	u64 start = begin_record(out);
-	struct unwind_row last = {.rule = UNWIND_REGISTER, .offset = 8}, row;
+	struct unwind_row last = {.rule = UNWIND_REGISTER, .offset = 8};
+	struct unwind_fold fold;
 	u32 at = 0;
 
 	for (u32 i = 0; i < UNWIND_REGS - 1; i++)
@@ -326,20 +327,21 @@ static void put_fde(struct eh_frame *out, const struct code_range *range, u64 ci
 	put(out, range->start, 8);
 	put(out, range->size, 8);
 	put_uleb(out, 0);
+	unwind_fold_begin(&fold, range);
 	for (u32 i = 0; i < range->count; i++) {
+		unwind_fold_note(&fold, i);
 		/* Of several notes at one place the last one's state counts. */
 		if (i + 1 < range->count && range->notes[i + 1].at == range->notes[i].at)
 			continue;
-		unwind_generated_fold(range, i + 1, &row);
-		if (!can_say(&row))
+		if (!can_say(&fold.row))
 			continue;
 		if (range->notes[i].at != at) {
 			put(out, CFA_ADVANCE_LOC4, 1);
 			put(out, range->notes[i].at - at, 4);
 			at = range->notes[i].at;
 		}
-		put_change(out, &last, &row);
-		last = row;
+		put_change(out, &last, &fold.row);
+		last = fold.row;
 	}
 	end_record(out, start);
 }

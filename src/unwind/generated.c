@@ -40,17 +40,34 @@ static void set_saved(struct unwind_row *row, u8 reg, s8 words)
 		row->saved[reg - 1] = words;
 }
 
-static void apply(const struct code_range *range, const struct frame_note *note, bool *displaced,
-		  struct unwind_row *row)
+void unwind_fold_begin(struct unwind_fold *fold, const struct code_range *range)
 {
+	fold->range = range;
+	fold->row = (struct unwind_row){.rule = UNWIND_UNKNOWN};
+	fold->displaced = false;
+	forget_saved(&fold->row);
+}
+
+static void set_cfa(struct unwind_fold *fold, const struct frame_note *note)
+{
+	u8 reg = find_reg(note->reg);
+
+	if (fold->displaced)
+		forget_saved(&fold->row);
+	fold->displaced = false;
+	fold->row.rule = reg == NO_REGISTER ? UNWIND_UNKNOWN : UNWIND_REGISTER;
+	fold->row.reg = reg;
+	fold->row.offset = note->offset;
+}
+
+void unwind_fold_note(struct unwind_fold *fold, u32 index)
+{
+	const struct frame_note *note = &fold->range->notes[index];
+	struct unwind_row *row = &fold->row;
+
 	switch (note->kind) {
 	case FRAME_CFA:
-		if (*displaced)
-			forget_saved(row);
-		*displaced = false;
-		row->rule = UNWIND_REGISTER;
-		row->reg = find_reg(note->reg);
-		row->offset = note->offset;
+		set_cfa(fold, note);
 		break;
 	case FRAME_SAVED:
 		set_saved(row, find_reg(note->reg), (s8)(note->offset / 8));
@@ -59,8 +76,8 @@ static void apply(const struct code_range *range, const struct frame_note *note,
 		set_saved(row, find_reg(note->reg), UNWIND_UNCHANGED);
 		break;
 	case FRAME_DISPLACED:
-		*displaced = true;
-		follow_function(range->window + (u64)(s64)note->offset, row);
+		fold->displaced = true;
+		follow_function(fold->range->window + (u64)(s64)note->offset, row);
 		break;
 	case FRAME_PUSHED:
 		if (row->rule == UNWIND_REGISTER && row->reg == 0)
@@ -71,28 +88,16 @@ static void apply(const struct code_range *range, const struct frame_note *note,
 	}
 }
 
-void unwind_generated_fold(const struct code_range *range, u32 count, struct unwind_row *ret_row)
-{
-	struct unwind_row row = {.rule = UNWIND_UNKNOWN};
-	bool displaced = false;
-
-	forget_saved(&row);
-	for (u32 i = 0; i < count; i++)
-		apply(range, &range->notes[i], &displaced, &row);
-	if (row.reg == NO_REGISTER)
-		row.rule = UNWIND_UNKNOWN;
-	*ret_row = row;
-}
-
 bool unwind_generated_row(u64 pc, struct unwind_row *ret_row)
 {
 	const struct code_range *range = code_map_find(pc);
-	u32 count = 0;
+	struct unwind_fold fold;
 
 	if (!range)
 		return false;
-	while (count < range->count && range->notes[count].at <= pc - range->start)
-		count++;
-	unwind_generated_fold(range, count, ret_row);
+	unwind_fold_begin(&fold, range);
+	for (u32 i = 0; i < range->count && range->notes[i].at <= pc - range->start; i++)
+		unwind_fold_note(&fold, i);
+	*ret_row = fold.row;
 	return true;
 }

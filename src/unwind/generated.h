@@ -6,11 +6,19 @@
 #include "base/code_map.h"
 #include "format/unwind_table.h"
 
+/* The rules after some of a range's notes, of which the next one is to be applied. */
+struct unwind_fold {
+	const struct code_range *range;
+	struct unwind_row row;
+	bool displaced;
+};
+
+void unwind_fold_begin(struct unwind_fold *fold, const struct code_range *range);
 /*
- * The rules after the notes up to `count`, as a row; where it follows a function's (FRAME_DISPLACED), that function's. Its rule is
+ * Applies a note; where it follows a function's (FRAME_DISPLACED), that function's. Its rule is
  * UNWIND_UNKNOWN when rows cannot say it. At a hit.
  */
-void unwind_generated_fold(const struct code_range *range, u32 count, struct unwind_row *ret_row);
+void unwind_fold_note(struct unwind_fold *fold, u32 index);
 /* The row that holds at pc. False: we made no code there. At a hit. */
 bool unwind_generated_row(u64 pc, struct unwind_row *ret_row);
 

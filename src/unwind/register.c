@@ -177,6 +177,6 @@ void unwind_register_runtime(const struct unwind_runtime *found)
 		return;
 	free_one->functions = *found;
 	free_one->current = NULL;
-	code_map_set_listener(tell_all);
+	code_map_add_listener(tell_all);
 	code_map_publish();
 }

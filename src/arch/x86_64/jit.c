@@ -88,12 +88,25 @@ int x86_64_jit_prologue(struct codebuf *buf, const struct jit_unit *unit, u32 su
 	return 0;
 }
 
-void jit_unwind(struct codebuf *buf, const struct jit_sub *sub)
+/* From rsp to the CFA in the body of sub. */
+static s32 body_depth(const struct jit_sub *sub)
 {
 	s32 depth = 8 + (has_frame(sub) ? 8 + (s32)sub->stack_depth : 0);
 
 	for (u32 reg = first_saved; reg <= last_saved; reg++)
 		depth += saves(sub, reg) ? 8 : 0;
+	return depth + padding(sub);
+}
+
+void jit_note_pushed(struct codebuf *buf, const struct jit_sub *sub, u32 words)
+{
+	note_depth(buf, sub, body_depth(sub) + 8 * (s32)words);
+}
+
+void jit_unwind(struct codebuf *buf, const struct jit_sub *sub)
+{
+	s32 depth = body_depth(sub) - padding(sub);
+
 	if (padding(sub)) {
 		asm_alu_imm(buf, 8, ASM_ADD, X86_RSP, padding(sub));
 		note_depth(buf, sub, depth);

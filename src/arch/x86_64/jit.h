@@ -27,6 +27,9 @@ void jit_unwind(struct codebuf *buf, const struct jit_sub *sub);
 /* Behind code that followed a jit_unwind: the frame is as in the body of sub again. */
 void jit_note_frame(struct codebuf *buf, const struct jit_sub *sub);
 
+/* In the body of sub: so many words have been pushed, for now. */
+void jit_note_pushed(struct codebuf *buf, const struct jit_sub *sub, u32 words);
+
 /* Registers that the prologue of sub saves, as X86_BITs. */
 u32 jit_saved_regs(const struct jit_sub *sub);
 

@@ -11,6 +11,24 @@
 /* BPF R0 to R5: what a C function may change. */
 static const u8 volatile_regs[] = {X86_RAX, X86_RDI, X86_RSI, X86_RDX, X86_RCX, X86_R8};
 
+/* Words pushed in the body of a subprogram, and popped in reverse. */
+struct pushes {
+	const struct jit_sub *sub;
+	u32 words;
+};
+
+static void push(struct codebuf *buf, struct pushes *pushes, u8 reg)
+{
+	asm_push(buf, reg);
+	jit_note_pushed(buf, pushes->sub, ++pushes->words);
+}
+
+static void pop(struct codebuf *buf, struct pushes *pushes, u8 reg)
+{
+	asm_pop(buf, reg);
+	jit_note_pushed(buf, pushes->sub, --pushes->words);
+}
+
 static void call_address(struct codebuf *buf, u64 target)
 {
 	if (buf->bytes && asm_reaches(buf, 5, target)) {
@@ -26,6 +44,7 @@ void jit_call_fault_load(struct codebuf *buf, const struct jit_unit *unit, u32 i
 	const struct bpf_insn *insn = &unit->insns[index];
 	const struct jit_sub *sub = jit_unit_sub(unit, index);
 	u8 to = jit_reg[insn->dst_reg];
+	struct pushes pushes = {sub, 0};
 	u8 saved[ARRAY_SIZE(volatile_regs)];
 	u32 count = 0;
 
@@ -33,35 +52,36 @@ void jit_call_fault_load(struct codebuf *buf, const struct jit_unit *unit, u32 i
 		if (bpf_reg == insn->dst_reg || !(sub->used & 1u << bpf_reg))
 			continue;
 		saved[count++] = volatile_regs[bpf_reg];
-		asm_push(buf, volatile_regs[bpf_reg]);
+		push(buf, &pushes, volatile_regs[bpf_reg]);
 	}
 	if (count & 1)
-		asm_push(buf, X86_RAX);
+		push(buf, &pushes, X86_RAX);
 	asm_lea(buf, X86_RDI, jit_reg[insn->src_reg], insn->off);
 	asm_mov_imm(buf, X86_RSI, insn_access_size(insn));
 	call_address(buf, unit->fault_load);
 	asm_mov(buf, 8, JIT_TEMP, X86_RAX);
 	if (count & 1)
-		asm_pop(buf, X86_RAX);
+		pop(buf, &pushes, X86_RAX);
 	while (count)
-		asm_pop(buf, saved[--count]);
+		pop(buf, &pushes, saved[--count]);
 	asm_mov(buf, 8, to, JIT_TEMP);
 }
 
 /* The register holds a helper's number: look it up, call it if there is one. */
-static void call_register(struct codebuf *buf, const struct jit_unit *unit, u8 number)
+static void call_register(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	static const u8 args[] = {X86_RDI, X86_RSI, X86_RDX, X86_RCX, X86_R8};
+	struct pushes pushes = {jit_unit_sub(unit, index), 0};
 	u32 skip;
 
 	for (u32 i = 0; i < ARRAY_SIZE(args); i++)
-		asm_push(buf, args[i]);
-	asm_push(buf, X86_R8);
-	asm_mov(buf, 4, X86_RDI, number);
+		push(buf, &pushes, args[i]);
+	push(buf, &pushes, X86_R8);
+	asm_mov(buf, 4, X86_RDI, jit_reg[unit->insns[index].dst_reg]);
 	call_address(buf, unit->helper_lookup);
-	asm_pop(buf, X86_R8);
+	pop(buf, &pushes, X86_R8);
 	for (u32 i = ARRAY_SIZE(args); i > 0; i--)
-		asm_pop(buf, args[i - 1]);
+		pop(buf, &pushes, args[i - 1]);
 	asm_test(buf, 8, X86_RAX, X86_RAX);
 	skip = asm_skip_if(buf, X86_CC_E);
 	asm_call_reg(buf, X86_RAX);
@@ -87,7 +107,7 @@ int jit_call(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	const struct bpf_insn *insn = &unit->insns[index];
 
 	if (insn_uses_reg(insn)) {
-		call_register(buf, unit, jit_reg[insn->dst_reg]);
+		call_register(buf, unit, index);
 		return 0;
 	}
 	switch (insn->src_reg) {

@@ -10,11 +10,14 @@
 #include <unistd.h>
 #include <unwind.h>
 
+#include "../exec/both_engines.h"
 #include "../hook/victims.h"
 #include "arch/arch.h"
+#include "base/code_map.h"
 #include "base/text.h"
 #include "binary/binary.h"
 #include "binary/process.h"
+#include "format/tail.h"
 #include "hook/shadow.h"
 #include "unwind/modules.h"
 #include "unwind/register.h"
@@ -48,7 +51,7 @@ struct stack {
 
 static struct stack expected[2]; /* by our walker, by libgcc's */
 static bool recording;
-static unsigned long boundaries, in_generated, wrong[2];
+static unsigned long boundaries, in_generated, in_programs, wrong[2];
 
 static int read_word(u64 address, u64 *ret_word)
 {
@@ -113,6 +116,13 @@ static void keep_callers(const struct stack *stack, struct stack *to)
 		to->functions[to->count++] = stack->functions[at];
 }
 
+static bool in_program(u64 ip)
+{
+	const struct code_range *range = code_map_find(ip);
+
+	return range && !strncmp(range->name, "bpf_prog_", 9);
+}
+
 static void on_trap(int number, siginfo_t *info, void *opaque)
 {
 	const ucontext_t *context = opaque;
@@ -125,6 +135,7 @@ static void on_trap(int number, siginfo_t *info, void *opaque)
 	_Unwind_Backtrace(note, &found[1]);
 	boundaries++;
 	in_generated += text_contains(ip);
+	in_programs += in_program(ip);
 	for (int i = 0; i < 2; i++) {
 		if (recording && ip == ptr_to_u64((void *)stepped))
 			keep_callers(&found[i], &expected[i]);
@@ -155,9 +166,82 @@ static __attribute__((noipa)) int call_through(int depth)
 	return result;
 }
 
-static u64 program(struct abi_pt_regs_x86_64 *regs)
+static unsigned long helper_calls;
+
+static u64 count_call(u64 a, u64 b, u64 c, u64 d, u64 e)
 {
-	return regs->di;
+	(void)(a + b + c + d + e);
+	helper_calls++;
+	return 5;
+}
+
+static exec_helper_fn find_helper(u32 id)
+{
+	return id == BPF_FUNC_ktime_get_ns ? count_call : NULL;
+}
+
+static struct tail_target second;
+static struct {
+	struct tail_slots slots;
+	struct tail_target *first_slot;
+} tail_slots = {{1, 0}, &second};
+static struct {
+	u64 word;
+	const void *slots;
+} tail_map = {0, &tail_slots};
+
+static const struct exec_env step_env = {.helper = find_helper, .tail_slots = 8};
+static struct exec_code *codes[2];
+
+static void compile_one(const struct bpf_insn *insns, u32 count, struct exec_code **ret_code)
+{
+	struct image_header *image;
+
+	CHECK_EQ(raw_image_create(insns, count, &image), 0);
+	memcpy(image->name, "stepped", 8);
+	CHECK_EQ(exec_compile(image, &step_env, ptr_to_u64((void *)stepped), false, ret_code), 0);
+	raw_image_free(image);
+}
+
+/*
+ * Everything that moves a program's stack pointer: subprograms with and without a frame pointer, loads that may fault, calls of helpers by
+ * number and through a register, and a tail call to another program.
+ */
+static void compile(void)
+{
+	struct bpf_insn callee[] = {
+		INSN(BPF_STX | BPF_MEM | BPF_DW, 10, 1, -16, 0),
+		MOV_REG(9, 1),
+		MOV_REG(1, 9),
+		CALL(BPF_FUNC_ktime_get_ns),
+		MOV_IMM(0, 0),
+		EXIT,
+	};
+	struct bpf_insn caller[] = {
+		MOV_REG(6, 1),
+		INSN(BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, 5),
+		CALL_SUB(8),
+		MOV_REG(7, 0),
+		MOV_REG(1, 6),
+		LD_IMM64(2, ptr_to_u64(&tail_map)),
+		MOV_IMM(3, 0),
+		CALL(BPF_FUNC_tail_call),
+		MOV_IMM(0, 0),
+		EXIT,
+		/* The subprogram: no stack of its own. */
+		MOV_REG(8, 1),
+		MOV_IMM(3, BPF_FUNC_ktime_get_ns),
+		INSN(BPF_LDX | INSN_MODE_PROBE_MEM | BPF_DW, 2, 8, 0, 0),
+		CALL(BPF_FUNC_ktime_get_ns),
+		MOV_IMM(3, BPF_FUNC_ktime_get_ns),
+		INSN(BPF_JMP | BPF_CALL | BPF_X, 3, 0, 0, 0),
+		ALU64_REG(BPF_ADD, 0, 8),
+		EXIT,
+	};
+
+	compile_one(callee, ARRAY_SIZE(callee), &codes[1]);
+	second.entry = codes[1]->tail_entry;
+	compile_one(caller, ARRAY_SIZE(caller), &codes[0]);
 }
 
 static void give_tables(void)
@@ -201,19 +285,48 @@ static void set_up(void)
 	sigaction(SIGTRAP, &action, NULL);
 }
 
-static void step_probed(bool entry, bool at_return)
-{
-	struct hook_attach attach[2];
-	struct hook_link *link = NULL;
-	u32 count = 0, failed;
+/* entry, at return: registers as context; typed ones beside them have the signature int(int, int). */
+enum probes {
+	AT_ENTRY = 1,
+	AT_RETURN = 2,
+	TYPED_ENTRY = 4,
+	TYPED_EXIT = 8,
+	TYPED_MODIFY = 16,
+};
 
-	if (entry)
-		attach[count++] =
-			attachment(prologue_site((void *)stepped), HOOK_ENTRY, program, 1);
-	if (at_return)
-		attach[count++] =
-			attachment(prologue_site((void *)stepped), HOOK_RETURN, program, 2);
-	boundaries = in_generated = wrong[0] = wrong[1] = 0;
+static u32 list_probes(u32 probes, struct hook_attach *attach)
+{
+	static const enum hook_side sides[] = {HOOK_ENTRY, HOOK_RETURN, HOOK_ENTRY, HOOK_EXIT,
+					       HOOK_MODIFY};
+	u32 count = 0;
+
+	for (u32 i = 0; i < ARRAY_SIZE(sides); i++) {
+		struct hook_attach *to = &attach[count];
+
+		if (!(probes >> i & 1))
+			continue;
+		*to = attachment(prologue_site((void *)stepped), sides[i], NULL, i + 1);
+		to->program.entry = ptr_to_u64((void *)codes[0]->entry);
+		if (i > 1)
+			to->signature = (struct signature){
+				.known = 1,
+				.slot_count = 2,
+				.stack_words =
+					3, /* whatever they hold: copies are one more thing to step through */
+				.returns = SIGNATURE_INTEGER,
+				.slots = {SIGNATURE_GENERAL, SIGNATURE_GENERAL + 1}};
+		count++;
+	}
+	return count;
+}
+
+static void step_probed(u32 probes)
+{
+	struct hook_attach attach[5];
+	u32 count = list_probes(probes, attach), failed;
+	struct hook_link *link = NULL;
+
+	boundaries = in_generated = in_programs = wrong[0] = wrong[1] = helper_calls = 0;
 	memset(expected, 0, sizeof(expected));
 	/* All calls from one place: the callers are the same. */
 	for (int i = 0; i < 4; i++) {
@@ -225,32 +338,54 @@ static void step_probed(bool entry, bool at_return)
 		CHECK_EQ(call_through(2), 11);
 	}
 	CHECK(expected[0].count >= 6 && expected[1].count >= 6);
-	printf("# %lu boundaries, %lu in generated code\n", boundaries, in_generated);
-	CHECK(in_generated > 20);
+	printf("# %lu boundaries: %lu in sites' code, %lu in programs\n", boundaries,
+	       in_generated - in_programs, in_programs);
+	CHECK(in_generated - in_programs > 20 && in_programs > 30);
+	/* Three of each program, in each of two calls. */
+	CHECK_EQ(helper_calls, count * 3 * 2);
 	CHECK_EQ(wrong[0], 0);
 	CHECK_EQ(wrong[1], 0);
 }
 
 static void callers_at_every_instruction_of_an_entry_probe(void)
 {
-	step_probed(true, false);
+	step_probed(AT_ENTRY);
 }
 
 static void callers_at_every_instruction_of_an_exit_probe(void)
 {
-	step_probed(false, true);
+	step_probed(AT_RETURN);
 }
 
 static void callers_at_every_instruction_of_both(void)
 {
-	step_probed(true, true);
+	step_probed(AT_ENTRY | AT_RETURN);
+}
+
+static void callers_at_every_instruction_of_a_typed_entry(void)
+{
+	step_probed(TYPED_ENTRY);
+}
+
+static void callers_at_every_instruction_of_a_typed_exit(void)
+{
+	step_probed(TYPED_EXIT);
+}
+
+static void callers_at_every_instruction_of_everything(void)
+{
+	step_probed(AT_ENTRY | AT_RETURN | TYPED_ENTRY | TYPED_EXIT | TYPED_MODIFY);
 }
 
 int main(void)
 {
 	RUN(set_up);
+	RUN(compile);
 	RUN(callers_at_every_instruction_of_an_entry_probe);
 	RUN(callers_at_every_instruction_of_an_exit_probe);
 	RUN(callers_at_every_instruction_of_both);
+	RUN(callers_at_every_instruction_of_a_typed_entry);
+	RUN(callers_at_every_instruction_of_a_typed_exit);
+	RUN(callers_at_every_instruction_of_everything);
 	return test_done();
 }
