@@ -30,15 +30,19 @@
 #define TRAMPOLINE_MAX_CALLS 38
 
 struct hit {
-	u64 arguments; /* typed contexts: how many words, HIT_HAS_RESULT (bpf_get_func_arg_cnt) */
-	u64 cookie;    /* of the program that runs now (bpf_get_attach_cookie) */
-	u64 func_ip;   /* entry address of the probed function (bpf_get_func_ip) */
-	u64 reader;    /* struct reader * of the thread */
+	u64 arguments; /* typed contexts: how many words, HIT_* (bpf_get_func_arg_cnt); pt_regs: 0, for stack walks */
+	u64 cookie;	    /* of the program that runs now (bpf_get_attach_cookie) */
+	u64 func_ip;	    /* entry address of the probed function (bpf_get_func_ip) */
+	u64 reader;	    /* struct reader * of the thread */
 	u64 return_address; /* the caller, at entry and at exit */
 	u64 regs[21]; /* abi_pt_regs_x86_64; arm64 has 34. Typed: the words of the arguments, then of the result */
 };
 
 #define HIT_HAS_RESULT (1ull << 32)
+#define HIT_TYPED      (1ull << 33)
+
+/* Typed contexts of programs that walk stacks: from this word of regs on, arch->frame's registers at the function's first instruction. */
+#define HIT_FRAME_WORD (SIGNATURE_MAX_SLOTS + 1)
 
 /* What a program's context is, and what becomes of its result. */
 enum trampoline_context {

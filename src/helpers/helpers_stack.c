@@ -27,19 +27,28 @@ static u64 resolve(u64 slot, u64 value)
 
 static const struct unwind_env env = {read_word, resolve};
 
+/* What the context shows: its registers, and returns its instruction. */
+static u64 first_registers(const struct hit *hit, struct unwind_frame *frame)
+{
+	const struct arch *arch = arch_host();
+	bool typed = hit->arguments & HIT_TYPED;
+
+	for (u32 i = 0; i < arch->frame.count; i++)
+		frame->regs[i] = hit->regs[typed ? HIT_FRAME_WORD + i : arch->frame.hit_word[i]];
+	return typed ? hit->func_ip : hit->regs[arch->frame.hit_ip];
+}
+
 /*
  * The frame that the context shows: the function just called, or where it returned to. At entry the first instruction counts as exact: its
- * return address is the word at sp, whatever the tables say of a function that begins with a window.
+ * return address is the word at sp, whatever the tables say of a function that begins with a window. A typed program at the return is shown
+ * the function as well.
  */
 static u32 first_frames(u64 ctx, u64 *ips, struct unwind_frame *frame)
 {
 	const struct hit *hit = ptr_from_u64(ctx - offsetof(struct hit, regs));
-	const struct arch *arch = arch_host();
 	u64 sp;
 
-	for (u32 i = 0; i < arch->frame.count; i++)
-		frame->regs[i] = hit->regs[arch->frame.hit_word[i]];
-	ips[0] = hit->regs[arch->frame.hit_ip];
+	ips[0] = first_registers(hit, frame);
 	frame->exact = false;
 	if (ips[0] == hit->return_address) {
 		frame->ip = ips[0];

@@ -222,13 +222,6 @@ static long create_tracing(struct object *program, u64 cookie)
 
 	if (!tracing->traced || !tracing->traced->btf.target)
 		return -EOPNOTSUPP;
-	/* The walk starts from a pt_regs context, and theirs is none: refused rather than wrong. */
-	if ((tracing->image->facts & (IMAGE_FACT_STACK | IMAGE_FACT_TAIL_CALL)) ==
-	    IMAGE_FACT_STACK) {
-		set_problem(
-			"bpf_get_stack and bpf_get_stackid need a uprobe or uretprobe, not a typed program");
-		return -EOPNOTSUPP;
-	}
 	request.path = tracing->traced->btf.target;
 	request.function = attach_target_name(tracing->traced, tracing->traced_id);
 	switch (tracing->image->attach_type) {

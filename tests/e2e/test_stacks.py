@@ -14,7 +14,7 @@ STACKS = """
 struct {{ __uint(type, BPF_MAP_TYPE_STACK_TRACE); __uint(max_entries, 4096); __uint(key_size, 4);
 	__uint(value_size, 64 * 8); }} traces SEC(".maps");
 struct {{ __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 4096); __type(key, __s32); __type(value, __u64); }} stacks SEC(".maps");
-SEC("{section}") int probe(struct pt_regs *ctx)
+SEC("{section}") int probe(void *ctx)
 {{
 	__s32 id = bpf_get_stackid(ctx, &traces, BPF_F_USER_STACK);
 	__u64 one = 1, *count = bpf_map_lookup_elem(&stacks, &id);
@@ -88,6 +88,24 @@ def the_same_callers_at_return():
     assert at_return == at_entry[1:], (at_entry, at_return)
 
 
+def the_same_stack_in_typed_programs():
+    lab.need("pahole")
+    for function in ("add_two", "twelve"):
+        target = lab.start([lab.victim("typed")], stdout=subprocess.DEVNULL)
+        time.sleep(0.1)
+        stacks = {kind: attach_stacks(target.pid, f"{kind}//proc/self/exe:{function}", 0.2) for kind in ("uprobe", "fentry", "fexit")}
+        names = [function_of(frame) for frame in stacks["uprobe"][0][0]]
+        assert names[0] == function and "main" in names, names
+        assert all(len(found) == 1 and found[0][0] == stacks["uprobe"][0][0] for found in stacks.values()), stacks
+        # What the helper itself gives, beside registers as context on the same function.
+        both = STACKS.format(section=f"fexit//proc/self/exe:{function}") + """
+SEC("uprobe//proc/self/exe:%s") int plain(void *ctx) { __u64 w[4]; return bpf_get_stack(ctx, w, sizeof(w), BPF_F_USER_STACK); }
+""" % function
+        result = lab.inlay("attach", "-p", target.pid, "--duration", 0.2, "--json", lab.compile_bpf(both))
+        assert result.returncode == 0, result.stderr
+        assert stacks_of(result.stdout)[0][0] == stacks["uprobe"][0][0], result.stdout
+
+
 def exceptions_pass(victim, kinds):
     if not os.path.exists(lab.victim(victim)):
         raise lab.Skip("no C++ compiler")
@@ -124,11 +142,17 @@ def exceptions_under_both():
     exceptions_pass("throws", ["uprobe", "uretprobe"])
 
 
+def exceptions_under_typed_exit():
+    lab.need("pahole")
+    exceptions_pass("throws", ["fexit"])
+    exceptions_pass("throws", ["fentry", "fexit", "uretprobe"])
+
+
 def exceptions_with_static_libgcc():
     exceptions_pass("throws_static", ["uprobe", "uretprobe"])
 
 
 if __name__ == "__main__":
     lab.need_root()
-    lab.run(whole_stacks_without_frame_pointers, the_same_callers_at_return, exceptions_under_entry, exceptions_under_exit,
-            exceptions_under_both, exceptions_with_static_libgcc)
+    lab.run(whole_stacks_without_frame_pointers, the_same_callers_at_return, the_same_stack_in_typed_programs, exceptions_under_entry, exceptions_under_exit,
+            exceptions_under_both, exceptions_under_typed_exit, exceptions_with_static_libgcc)

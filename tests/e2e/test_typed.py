@@ -158,8 +158,6 @@ def what_is_not_served_is_refused():
     _refused(target, program("fentry//proc/self/exe:add_two", "return ctx[2] == 3;"), "context")
     _refused(target, program("fexit//proc/self/exe:add_two", "return ctx[3] == 3;"), "context")
     _refused(target, program("fentry//proc/self/exe:no_such_function"), "no_such_function")
-    _refused(target, program("fentry//proc/self/exe:add_two", "__u64 s[4]; bpf_get_stack(ctx, s, sizeof(s), 256); return 0;"),
-             "need a uprobe")
 
 
 def no_types_is_one_error():

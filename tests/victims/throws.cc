@@ -14,12 +14,11 @@
 #include <unistd.h>
 #include <unwind.h>
 
-#define PROBED extern "C" __attribute__((noinline, noclone))
+#include "throws.h"
 
 namespace
 {
 volatile int depth_wanted;
-int destroyed;
 std::jmp_buf jump;
 volatile std::sig_atomic_t stopping;
 
@@ -27,13 +26,6 @@ void stop(int)
 {
 	stopping = 1;
 }
-
-struct counted {
-	~counted()
-	{
-		destroyed++;
-	}
-};
 
 /* Callers found, as starts of functions. */
 struct trace {
@@ -60,11 +52,7 @@ void fail(const char *what)
 
 enum how { THROW, TRACE, LEAVE, CANCEL, JUMP, RETURN };
 
-PROBED int thrower(int how, trace *to);
-PROBED int middle(int how, int level, trace *to);
-PROBED int outer(int how, trace *to);
-
-PROBED int thrower(int how, trace *to)
+int act(int how, void *to)
 {
 	switch (how) {
 	case THROW:
@@ -84,15 +72,7 @@ PROBED int thrower(int how, trace *to)
 	}
 }
 
-PROBED int middle(int how, int level, trace *to)
-{
-	counted guard;
-	int result = level ? middle(how, level - 1, to) : thrower(how, to);
-
-	return result + 1;
-}
-
-PROBED int outer(int how, trace *to)
+PROBED int outer(int how, void *to)
 {
 	try {
 		return middle(how, depth_wanted, to) + 1;

@@ -120,6 +120,8 @@ static void emit_context(struct codebuf *buf, const struct trampoline_spec *spec
 		store_constant(buf, (s32)offsetof(struct hit, func_ip), spec->func_ip);
 	if (!returns && plan->facts & IMAGE_FACT_STACK)
 		move_word(buf, return_at, plan->return_at);
+	if (plan->facts & IMAGE_FACT_STACK)
+		asm_store_imm(buf, 8, X86_RSP, (s32)offsetof(struct hit, arguments), 0);
 	if (plan->words & 1u << WORD_R11)
 		move_word(buf, word_at(WORD_R11), plan->size);
 	if (plan->words & 1u << WORD_ORIG_AX)
@@ -151,6 +153,17 @@ static void store_result(struct codebuf *buf, const struct signature *signature,
 		asm_store(buf, 8, X86_RSP, at, X86_RAX);
 }
 
+/* Where a walk of the stack starts: what the function preserves is as it was at its entry. rax is free. */
+static void store_frame(struct codebuf *buf, const struct frame_plan *plan)
+{
+	const struct arch *arch = &arch_x86_64;
+
+	asm_lea(buf, X86_RAX, X86_RSP, plan->return_at);
+	for (u32 i = 0; i < arch->frame.count; i++)
+		asm_store(buf, 8, X86_RSP, plan->typed_at + word_at(HIT_FRAME_WORD + i),
+			  arch->frame.encoder[i] == X86_RSP ? X86_RAX : arch->frame.encoder[i]);
+}
+
 /* The typed context. Registers are as they were saved; rax is free afterwards, not before. */
 static void emit_typed_context(struct codebuf *buf, const struct trampoline_spec *spec,
 			       const struct frame_plan *plan)
@@ -180,12 +193,14 @@ static void emit_typed_context(struct codebuf *buf, const struct trampoline_spec
 	/* A context that escapes into a helper: bpf_get_func_arg_cnt and its like. */
 	if (plan->typed_words >> (SIGNATURE_MAX_SLOTS + 1))
 		store_constant(buf, hit + (s32)offsetof(struct hit, arguments),
-			       signature->slot_count |
+			       signature->slot_count | HIT_TYPED |
 				       (exits || plan->modifies ? HIT_HAS_RESULT : 0));
-	if (plan->facts & IMAGE_FACT_FUNC_IP)
+	if (plan->facts & (IMAGE_FACT_FUNC_IP | IMAGE_FACT_STACK))
 		store_constant(buf, hit + (s32)offsetof(struct hit, func_ip), spec->func_ip);
-	if (plan->facts & IMAGE_FACT_STACK)
+	if (plan->facts & IMAGE_FACT_STACK) {
 		move_word(buf, hit + (s32)offsetof(struct hit, return_address), plan->return_at);
+		store_frame(buf, plan);
+	}
 }
 
 /* bt, bts, btr qword [reader->active], slot */

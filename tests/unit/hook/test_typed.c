@@ -153,13 +153,13 @@ static void arguments_and_result_are_seen(void)
 	CHECK(!strcmp(order, "ex"));
 	CHECK_EQ((int)entry_hit.regs[0], 3);
 	CHECK_EQ((int)entry_hit.regs[1], 4);
-	CHECK_EQ(entry_hit.arguments, 2);
+	CHECK_EQ(entry_hit.arguments, 2 | HIT_TYPED);
 	CHECK_EQ(entry_hit.func_ip, ptr_to_u64((void *)add_two));
 	CHECK_EQ(entry_hit.cookie, 0x1122334455660000ull + SLOT_ENTRY);
 	CHECK_EQ((int)exit_hit.regs[0], 3);
 	CHECK_EQ((int)exit_hit.regs[1], 4);
 	CHECK_EQ((int)exit_hit.regs[2], 7);
-	CHECK_EQ(exit_hit.arguments, 2 | HIT_HAS_RESULT);
+	CHECK_EQ(exit_hit.arguments, 2 | HIT_TYPED | HIT_HAS_RESULT);
 	CHECK_EQ(exit_hit.func_ip, ptr_to_u64((void *)add_two));
 	CHECK_EQ(exit_hit.return_address, entry_hit.return_address);
 	detach(link);
