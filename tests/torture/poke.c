@@ -2,11 +2,19 @@
 /*
  * Code that changes under the feet of another processor, in every way that the poker knows.
  *
- * A cell is a protocol, a place (how the five bytes lie to words, cache lines and pages) and a transition. Each runs in a child, so
- * that a crash is counted and not the end: one thread toggles the site, the other, on another processor, executes it all
- * the time and checks that it did what the old or the new instruction does.
+ * A cell is a protocol, a place (how the five bytes lie to words, cache lines and pages: those that the protocol's rule admits) and
+ * a transition. Each runs in a child, so that a crash is counted and not the end: one thread toggles the site, the other, on
+ * another processor, executes it all the time and checks what each execution does.
  *
- * usage: poke SECONDS      for all cells together
+ * usage: poke SECONDS              all cells together take so long
+ *        poke [-e N] [-t N] [-s SECONDS] [-o FILE]
+ *                                  each cell until the site was executed (10^9) and toggled (10^6) so often, or SECONDS (120) have
+ *                                  passed. FILE keeps the finished cells: a run that was interrupted goes on where it was.
+ *
+ * The protocol stop is given a stopper of this process, a signal handler that spins: the poker sees no difference to the loader's
+ * ptrace, whose stop takes ten times as long (tests/unit/agent has that one).
+ *
+ * Exit status: 0; 1: a crash, a wrong result or an error; 3: some cell fell short of its counts.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -16,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,12 +39,20 @@
 #define BURST	     64u
 #define MOST_CRASHES 20u
 
+#define EXIT_SHORT   3
+
+/* How much each cell is to do. */
+struct aim {
+	u64 executions, toggles; /* 0: as many as there are in the time */
+	double seconds;		 /* of one cell, at most */
+};
+
 struct place {
 	const char *name;
 	u32 offset;
 };
 
-/* Some offsets of each class; a child takes one, the next child the next. */
+/* One offset of each class. */
 static const struct place word_places[] = {{"start of word", 0}, {"end of word", 59}};
 static const struct place spin_places[] = {
 	{"in a word", 2}, {"across a word", 4}, {"across a line", 62}, {"across a page", 4094}};
@@ -214,13 +231,19 @@ static void resume(void *opaque)
 
 /* ---- one child ---- */
 
-static int toggle(struct cell *cell, enum poke_protocol protocol, u32 transition, double seconds)
+static bool reached(const struct tally *tally, const struct aim *aim)
+{
+	return aim->toggles && tally->toggles >= aim->toggles &&
+	       __atomic_load_n(&tally->executions, __ATOMIC_RELAXED) >= aim->executions;
+}
+
+static int toggle(struct cell *cell, enum poke_protocol protocol, u32 transition,
+		  const struct aim *aim, double end)
 {
 	const struct poke_stopper stopper = {stop, resume, NULL};
 	const struct poke_content first = content_of(cell, transitions[transition].from);
 	const struct poke_content second = content_of(cell, transitions[transition].to);
 	struct poke pokes[2];
-	double end = now() + seconds;
 	int err = poke_describe(cell->site, &first, &second, &pokes[0]);
 
 	err = err ? err : poke_describe(cell->site, &second, &first, &pokes[1]);
@@ -230,7 +253,7 @@ static int toggle(struct cell *cell, enum poke_protocol protocol, u32 transition
 		for (u32 i = 0; i < BURST && !err; i++)
 			err = poke_batch(&pokes[i % 2], 1, &stopper, NULL);
 		cell->tally->toggles += BURST;
-		if (now() > end)
+		if (reached(cell->tally, aim) || now() > end)
 			break;
 	}
 	return err;
@@ -252,8 +275,8 @@ static int begin(const struct cell *cell, enum holds from)
 	return err ? err : poke_batch(&poke, 1, NULL, NULL);
 }
 
-static int run_child(enum poke_protocol protocol, u32 offset, u32 transition, double seconds,
-		     struct tally *tally)
+static int run_child(enum poke_protocol protocol, u32 offset, u32 transition, const struct aim *aim,
+		     double end, struct tally *tally)
 {
 	struct cell cell = {.tally = tally,
 			    .good = {results[transitions[transition].from],
@@ -274,17 +297,24 @@ static int run_child(enum poke_protocol protocol, u32 offset, u32 transition, do
 	}
 	while (!__atomic_load_n(&cell.ready, __ATOMIC_ACQUIRE))
 		sched_yield();
-	tally->error = toggle(&cell, protocol, transition, seconds);
+	tally->error = toggle(&cell, protocol, transition, aim, end);
 	__atomic_store_n(&cell.done, true, __ATOMIC_RELAXED);
 	pthread_join(executor, NULL);
 	return tally->error != 0;
 }
 
-static u32 run_cell(enum poke_protocol protocol, u32 offset, u32 transition, double seconds,
-		    struct tally *tally)
+/* One cell of the table, and what became of it. */
+struct row {
+	u32 protocol, place, transition;
+	u64 executions, toggles, wrong;
+	u32 crashes;
+	int error;
+	double seconds;
+};
+
+static void run_cell(struct row *row, const struct aim *aim, struct tally *tally)
 {
-	double end = now() + seconds;
-	u32 crashes = 0;
+	double start = now(), end = start + aim->seconds;
 
 	memset(tally, 0, sizeof(*tally));
 	do {
@@ -292,64 +322,246 @@ static u32 run_cell(enum poke_protocol protocol, u32 offset, u32 transition, dou
 		pid_t child = fork();
 
 		if (child == 0)
-			_exit(run_child(protocol, offset, transition, end - now(), tally));
+			_exit(run_child(protocols[row->protocol].protocol,
+					protocols[row->protocol].places[row->place].offset,
+					row->transition, aim, end, tally));
 		if (child < 0 || waitpid(child, &status, 0) != child) {
 			tally->error = -errno;
 			break;
 		}
 		if (!WIFSIGNALED(status))
 			break;
-		crashes++;
-	} while (now() < end && crashes < MOST_CRASHES);
-	return crashes;
+		row->crashes++;
+	} while (now() < end && row->crashes < MOST_CRASHES);
+	row->executions = tally->executions;
+	row->toggles = tally->toggles;
+	row->wrong = tally->wrong;
+	row->error = tally->error;
+	row->seconds = now() - start;
 }
 
-static u32 count_cells(void)
+/* ---- the finished cells of a run, in a file ---- */
+
+struct ledger {
+	FILE *file; /* NULL: none is kept */
+	u32 done;   /* cells that it holds from before */
+};
+
+/* Results of another build, or of other aims, are another run's. */
+static u64 identity_of(const struct aim *aim)
 {
-	u32 count = 0;
+	struct stat self = {0};
+
+	stat("/proc/self/exe", &self);
+	return ((u64)self.st_mtim.tv_sec * 1000000000u + (u64)self.st_mtim.tv_nsec) ^
+	       aim->executions * 31 ^ aim->toggles * 17;
+}
+
+static bool read_row(FILE *file, struct row *row)
+{
+	unsigned long long executions, toggles, wrong;
+
+	if (fscanf(file, "%u %u %u %llu %llu %llu %u %d %lf", &row->protocol, &row->place,
+		   &row->transition, &executions, &toggles, &wrong, &row->crashes, &row->error,
+		   &row->seconds) != 9)
+		return false;
+	row->executions = executions;
+	row->toggles = toggles;
+	row->wrong = wrong;
+	return true;
+}
+
+static void write_row(struct ledger *ledger, const struct row *row)
+{
+	if (!ledger->file)
+		return;
+	fprintf(ledger->file, "%u %u %u %llu %llu %llu %u %d %.3f\n", row->protocol, row->place,
+		row->transition, (unsigned long long)row->executions,
+		(unsigned long long)row->toggles, (unsigned long long)row->wrong, row->crashes,
+		row->error, row->seconds);
+	fflush(ledger->file);
+}
+
+/* Takes over what an interrupted run left; a run that was complete is begun anew. */
+static int open_ledger(const char *path, const struct aim *aim, struct row *rows, u32 count,
+		       struct ledger *ledger)
+{
+	unsigned long long identity = 0;
+	FILE *old = fopen(path, "r");
+
+	if (old && fscanf(old, "%llx", &identity) == 1 && identity == identity_of(aim)) {
+		struct row row;
+
+		while (ledger->done < count && read_row(old, &row))
+			rows[ledger->done++] = row;
+	}
+	if (old)
+		fclose(old);
+	if (ledger->done == count)
+		ledger->done = 0;
+	ledger->file = fopen(path, "w");
+	if (!ledger->file)
+		return -errno;
+	fprintf(ledger->file, "%llx\n", (unsigned long long)identity_of(aim));
+	for (u32 i = 0; i < ledger->done; i++)
+		write_row(ledger, &rows[i]);
+	return 0;
+}
+
+/* ---- the table ---- */
+
+static u32 list_cells(struct row **ret_rows)
+{
+	u32 count = 0, at = 0;
+	struct row *rows;
 
 	for (u32 p = 0; p < ARRAY_SIZE(protocols); p++)
 		count += protocols[p].count * (u32)ARRAY_SIZE(transitions);
-	return count;
+	rows = calloc(count, sizeof(*rows));
+	for (u32 p = 0; rows && p < ARRAY_SIZE(protocols); p++) {
+		for (u32 i = 0; i < protocols[p].count * ARRAY_SIZE(transitions); i++)
+			rows[at++] = (struct row){.protocol = p,
+						  .place = i / (u32)ARRAY_SIZE(transitions),
+						  .transition = i % (u32)ARRAY_SIZE(transitions)};
+	}
+	*ret_rows = rows;
+	return rows ? count : 0;
+}
+
+static bool is_bad(const struct row *row)
+{
+	return row->crashes || row->wrong || row->error || !row->toggles || !row->executions;
+}
+
+static bool is_short(const struct row *row, const struct aim *aim)
+{
+	return aim->toggles && (row->toggles < aim->toggles || row->executions < aim->executions);
+}
+
+static void print_row(const struct row *row, const struct aim *aim, u32 number)
+{
+	printf("%sok %u - %-8s %-14s %-14s %14llu %10llu %7u %5llu %6.1f%s%s\n",
+	       is_bad(row) || is_short(row, aim) ? "not " : "", number,
+	       protocols[row->protocol].name, protocols[row->protocol].places[row->place].name,
+	       transitions[row->transition].name, (unsigned long long)row->executions,
+	       (unsigned long long)row->toggles, row->crashes, (unsigned long long)row->wrong,
+	       row->seconds,
+	       row->error	    ? " error: "
+	       : is_short(row, aim) ? " fell short"
+				    : "",
+	       row->error ? strerror(-row->error) : "");
+	fflush(stdout);
+}
+
+static int print_sum(const struct row *rows, u32 count, const struct aim *aim)
+{
+	u64 executions = 0, toggles = 0, wrong = 0, least[2] = {~0ull, ~0ull};
+	u32 crashes = 0, bad = 0, behind = 0;
+	double seconds = 0;
+
+	for (u32 i = 0; i < count; i++) {
+		executions += rows[i].executions;
+		toggles += rows[i].toggles;
+		wrong += rows[i].wrong;
+		crashes += rows[i].crashes;
+		seconds += rows[i].seconds;
+		bad += is_bad(&rows[i]);
+		behind += is_short(&rows[i], aim);
+		least[0] = MIN(least[0], rows[i].executions);
+		least[1] = MIN(least[1], rows[i].toggles);
+	}
+	printf("1..%u\n# %u cells in %.0f s: %llu executions (%llu at least in a cell), %llu toggles (%llu), ",
+	       count, count, seconds, (unsigned long long)executions, (unsigned long long)least[0],
+	       (unsigned long long)toggles, (unsigned long long)least[1]);
+	printf("%u crashes, %llu wrong results, %u cells failed, %u fell short\n", crashes,
+	       (unsigned long long)wrong, bad, behind);
+	return bad ? 1 : behind ? EXIT_SHORT : 0;
+}
+
+static void run_cells(struct row *rows, u32 count, const struct aim *aim, struct ledger *ledger,
+		      struct tally *tally)
+{
+	bool progress = isatty(STDERR_FILENO);
+	double start = now();
+
+	printf("# protocol place          transition         executions    toggles crashes wrong seconds\n");
+	for (u32 i = 0; i < count; i++) {
+		if (i >= ledger->done) {
+			u32 first = ledger->done;
+
+			if (progress)
+				fprintf(stderr, "\rcell %u of %u, %.0f s; about %.0f s more ",
+					i + 1, count, now() - start,
+					i == first ? aim->seconds * (count - i)
+						   : (now() - start) / (i - first) * (count - i));
+			run_cell(&rows[i], aim, tally);
+			write_row(ledger, &rows[i]);
+			if (progress)
+				fprintf(stderr, "\r%60s\r", "");
+		}
+		print_row(&rows[i], aim, i + 1);
+	}
+}
+
+/* False: not understood. */
+static bool take_options(int argc, char **argv, u32 cells, struct aim *aim, const char **ret_path)
+{
+	int option;
+
+	if (argc == 2 && argv[1][0] != '-') {
+		*aim = (struct aim){.seconds = atof(argv[1]) / cells};
+		return aim->seconds > 0;
+	}
+	*aim = (struct aim){1000000000, 1000000, 120};
+	while ((option = getopt(argc, argv, "e:t:s:o:")) != -1) {
+		switch (option) {
+		case 'e':
+			aim->executions = (u64)atof(optarg);
+			break;
+		case 't':
+			aim->toggles = (u64)atof(optarg);
+			break;
+		case 's':
+			aim->seconds = atof(optarg);
+			break;
+		case 'o':
+			*ret_path = optarg;
+			break;
+		default:
+			return false;
+		}
+	}
+	return optind == argc && aim->toggles && aim->executions && aim->seconds > 0;
 }
 
 int main(int argc, char **argv)
 {
-	double seconds = argc > 1 ? atof(argv[1]) : 60;
-	u32 cells = count_cells(), number = 0, failed = 0;
+	struct row *rows;
+	u32 count = list_cells(&rows);
 	struct tally *tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	u64 executions = 0, toggles = 0;
+	struct ledger ledger = {0};
+	const char *path = NULL;
+	struct aim aim;
+	int status;
 
+	if (!count || !take_options(argc, argv, count, &aim, &path)) {
+		fprintf(stderr,
+			"usage: poke SECONDS | poke [-e EXECUTIONS] [-t TOGGLES] [-s SECONDS] [-o FILE]\n");
+		return 2;
+	}
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
 		printf("ok 1 - torture # SKIP one processor: nobody executes while the other pokes\n1..1\n");
 		return 0;
 	}
-	printf("# protocol place          transition         executions    toggles crashes wrong\n");
-	for (u32 p = 0; p < ARRAY_SIZE(protocols); p++) {
-		for (u32 i = 0; i < protocols[p].count * ARRAY_SIZE(transitions); i++) {
-			const struct place *place =
-				&protocols[p].places[i / ARRAY_SIZE(transitions)];
-			u32 transition = i % (u32)ARRAY_SIZE(transitions), crashes;
-			bool bad;
-
-			crashes = run_cell(protocols[p].protocol, place->offset, transition,
-					   seconds / cells, tally);
-			bad = crashes || tally->wrong || tally->error || !tally->toggles ||
-			      !tally->executions;
-			failed += bad;
-			executions += tally->executions;
-			toggles += tally->toggles;
-			printf("%sok %u - %-8s %-14s %-14s %14llu %10llu %7u %5llu",
-			       bad ? "not " : "", ++number, protocols[p].name, place->name,
-			       transitions[transition].name, (unsigned long long)tally->executions,
-			       (unsigned long long)tally->toggles, crashes,
-			       (unsigned long long)tally->wrong);
-			printf(tally->error ? " (%s)\n" : "\n", strerror(-tally->error));
-			fflush(stdout);
-		}
+	if (path && open_ledger(path, &aim, rows, count, &ledger)) {
+		fprintf(stderr, "poke: %s: %s\n", path, strerror(errno));
+		return 2;
 	}
-	printf("1..%u\n# %llu executions, %llu toggles\n", number, (unsigned long long)executions,
-	       (unsigned long long)toggles);
-	return failed != 0;
+	run_cells(rows, count, &aim, &ledger, tally);
+	status = print_sum(rows, count, &aim);
+	if (ledger.file)
+		fclose(ledger.file);
+	free(rows);
+	return status;
 }
