@@ -86,8 +86,10 @@ static struct reader *take_fresh(u32 tid)
 	while (at < READER_MAX) {
 		if (__atomic_compare_exchange_n(&records_used, &at, at + 1, false, __ATOMIC_ACQ_REL,
 						__ATOMIC_RELAXED)) {
-			__atomic_store_n(&records[at].tid, tid, __ATOMIC_RELEASE);
-			return &records[at];
+			/* Counted as used, it may be found free and taken by another thread before us. */
+			if (take(&records[at], tid))
+				return &records[at];
+			at = __atomic_load_n(&records_used, __ATOMIC_RELAXED);
 		}
 	}
 	return NULL;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -353,8 +354,62 @@ static void cores_can_be_synchronised(void)
 	CHECK_EQ(error, 0);
 }
 
+#define FIRST_THREADS 4
+#define FIRST_ROUNDS  300
+
+static struct reader *first_records[FIRST_THREADS];
+static u32 first_waiting;
+
+static void *claim_at_once(void *ret_record)
+{
+	__atomic_fetch_add(&first_waiting, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&first_waiting, __ATOMIC_SEQ_CST) < FIRST_THREADS)
+		sched_yield();
+	*(struct reader **)ret_record = reader_self();
+	/* Not gone before the others have theirs: its record would be taken by right. */
+	__atomic_fetch_add(&first_waiting, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&first_waiting, __ATOMIC_SEQ_CST) < 2 * FIRST_THREADS)
+		sched_yield();
+	return NULL;
+}
+
+/* In a child, where no record has had an owner yet. */
+static int first_hits_differ(void)
+{
+	pthread_t threads[FIRST_THREADS];
+
+	if (reader_init())
+		return 2;
+	for (u32 i = 0; i < FIRST_THREADS; i++)
+		pthread_create(&threads[i], NULL, claim_at_once, &first_records[i]);
+	for (u32 i = 0; i < FIRST_THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (u32 i = 0; i < FIRST_THREADS; i++) {
+		for (u32 k = 0; k < i; k++) {
+			if (!first_records[i] || first_records[i] == first_records[k])
+				return 1;
+		}
+	}
+	return 0;
+}
+
+/* Runs first: this process makes no record before. */
+static void threads_that_begin_together_have_records_of_their_own(void)
+{
+	for (u32 round = 0; round < FIRST_ROUNDS && !test_failed_here; round++) {
+		int status = -1;
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(first_hits_differ());
+		waitpid(pid, &status, 0);
+		CHECK_EQ(status, 0);
+	}
+}
+
 int main(void)
 {
+	RUN(threads_that_begin_together_have_records_of_their_own);
 	if (reader_init() || reader_init())
 		return 1;
 	RUN(the_word_is_where_generated_code_looks);
