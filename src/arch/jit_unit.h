@@ -14,6 +14,10 @@
  *
  *   bypass: jmp out | nop;  count;  unwind the frame;  target: nop | jmp entry of the other program;  out:
  *
+ * A callback's address is that of an entry of its own, emitted before its prologue, which C calls: the helper in between has had
+ * the registers for itself, so what the callback's run has used up of its tail calls is not known there, and all tail calls that
+ * it leads to fall through. (A count from 0 would let programs recurse without end.)
+ *
  * It is emitted as {jmp out, nop}; exec/tail.c changes it. Others have values[i] = 0 and read the map's slots.
  */
 #ifndef INLAY_ARCH_JIT_UNIT_H
@@ -27,6 +31,7 @@ struct jit_sub {
 	u32 start, end;	 /* its instructions: [start, end) */
 	u32 stack_depth; /* bytes, multiple of 8 */
 	u16 used;	 /* bit per BPF register that it names */
+	bool callback;	 /* C calls it too, and subprograms make tail calls: see below */
 	bool calls;	 /* calls something: the stack must be aligned for it */
 	u32 entry;	 /* offset of its prologue */
 	u32 epilogue;	 /* offset of its epilogue */

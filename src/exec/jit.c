@@ -62,7 +62,6 @@ static int compiler_init(struct compiler *c, const struct image_header *image,
 {
 	u32 insn_cnt = image->insn_cnt, sub_cnt = image->subprog_cnt;
 	u16 *live;
-	int err;
 
 	*c = (struct compiler){.arch = arch_host()};
 	if (!c->arch->jit.insn)
@@ -104,10 +103,8 @@ static int compiler_init(struct compiler *c, const struct image_header *image,
 		if (!c->tails)
 			return -ENOMEM;
 	}
-	err = jit_scan_tail_calls(image, &c->unit.tail_calls);
-	if (err)
-		return err;
 	jit_scan_subs(image, c->subs);
+	c->unit.tail_calls = jit_scan_tail_calls(image, c->subs);
 	return jit_scan_values(image, env, c->values);
 }
 

@@ -84,26 +84,49 @@ static int resolve_constant(const struct bpf_insn *insn, const struct exec_env *
 	return -EOPNOTSUPP;
 }
 
-int jit_scan_tail_calls(const struct image_header *image, bool *ret_some)
+static struct jit_sub *sub_at(struct jit_sub *subs, u32 sub_cnt, s64 insn)
+{
+	for (u32 number = 0; number < sub_cnt; number++) {
+		if (subs[number].start == insn)
+			return &subs[number];
+	}
+	return NULL;
+}
+
+static void mark_callbacks(const struct image_header *image, struct jit_sub *subs)
 {
 	const struct bpf_insn *insns = image_insns(image);
-	u32 main_end = image->subprog_cnt > 1 ? image_subprogs(image)[1].start : image->insn_cnt;
-	bool some = false, in_subprog = false, callback = false;
+
+	for (u32 i = 0; i < image->insn_cnt; i++) {
+		struct jit_sub *sub;
+
+		if (!insn_is_ld_imm64(&insns[i]))
+			continue;
+		sub = insns[i].src_reg == INSN_PSEUDO_FUNC
+			      ? sub_at(subs, image->subprog_cnt, (s64)i + 1 + insns[i].imm)
+			      : NULL;
+		if (sub)
+			sub->callback = true;
+		i++;
+	}
+}
+
+bool jit_scan_tail_calls(const struct image_header *image, struct jit_sub *subs)
+{
+	const struct bpf_insn *insns = image_insns(image);
+	bool some = false, in_subprog = false;
 
 	for (u32 i = 0; i < image->insn_cnt; i++) {
 		if (insn_is_tail_call(&insns[i])) {
 			some = true;
-			in_subprog = in_subprog || i >= main_end;
+			in_subprog = in_subprog || i >= subs[0].end;
 		}
-		if (insn_is_ld_imm64(&insns[i])) {
-			callback = callback || insns[i].src_reg == INSN_PSEUDO_FUNC;
+		if (insn_is_ld_imm64(&insns[i]))
 			i++;
-		}
 	}
-	if (in_subprog && callback)
-		return -EOPNOTSUPP;
-	*ret_some = some;
-	return 0;
+	if (in_subprog)
+		mark_callbacks(image, subs);
+	return some;
 }
 
 int jit_scan_values(const struct image_header *image, const struct exec_env *env, u64 *values)

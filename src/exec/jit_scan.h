@@ -8,11 +8,8 @@
 
 /* Fills one row a subprogram of the image (offsets stay 0). */
 void jit_scan_subs(const struct image_header *image, struct jit_sub *subs);
-/*
- * Does it make tail calls? -EOPNOTSUPP: it makes some in subprograms and has callbacks. A helper that calls back has put
- * registers of its own where the counter of tail calls is.
- */
-int jit_scan_tail_calls(const struct image_header *image, bool *ret_some);
+/* Does it make tail calls? Where subprograms do, marks its callbacks. After jit_scan_subs. */
+bool jit_scan_tail_calls(const struct image_header *image, struct jit_sub *subs);
 /* Fills one word an instruction. -EOPNOTSUPP: a reference that this environment lacks; -ENOENT: no such map. */
 int jit_scan_values(const struct image_header *image, const struct exec_env *env, u64 *values);
 

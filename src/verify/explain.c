@@ -80,6 +80,8 @@ static const struct {
 	[WHY_GPL] = {"this helper is for GPL-compatible programs",
 		     "declare a GPL-compatible license in the object"},
 	[WHY_CALL] = {"the call has no valid destination", "call a function of the same object"},
+	[WHY_TAIL_CALL] = {"a callback has no count of tail calls to go on with",
+			   "make the tail call outside the callback"},
 	[WHY_CALL_DEPTH] = {"functions call each other more than 8 deep (or recursively)",
 			    "inline some of them"},
 	[WHY_STACK_DEPTH] =

@@ -491,6 +491,9 @@ static int tail_call(struct verifier *env, const struct call_info *call)
 {
 	int err = ref_check_none(env, "tail_call", true);
 
+	if (!err && running(env)->callback != CALLBACK_NONE)
+		err = verify_reject(env, WHY_TAIL_CALL, -1, -EINVAL,
+				    "tail_call is not allowed in a callback");
 	if (!err)
 		note_tail_call(env, call->map);
 	return err;

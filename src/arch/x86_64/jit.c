@@ -64,6 +64,7 @@ int x86_64_jit_prologue(struct codebuf *buf, const struct jit_unit *unit, u32 su
 	const struct jit_sub *sub = &unit->subs[subprog];
 	s32 depth = 8; /* from rsp to the CFA */
 
+	jit_callback_entry(buf, sub);
 	note_called(buf);
 	if (has_frame(sub)) {
 		asm_push(buf, X86_RBP);

@@ -56,7 +56,9 @@ void jit_swap_bytes(struct codebuf *buf, u8 reg, u32 bits);
 void jit_call_fault_load(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 int jit_call(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 
-/* jit_tail.c */
+/* jit_tail.c. The entry is where C calls a callback; nothing for other subprograms. */
+void jit_callback_entry(struct codebuf *buf, const struct jit_sub *sub);
+u32 jit_callback_entry_size(const struct jit_sub *sub);
 int jit_tail_call(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 
 #endif

@@ -98,7 +98,7 @@ static int call_subprog(struct codebuf *buf, const struct jit_unit *unit, u32 in
 	sub = jit_unit_sub(unit, (u32)target);
 	if (sub->start != target)
 		return -EINVAL;
-	asm_call(buf, buf->exec + sub->entry);
+	asm_call(buf, buf->exec + sub->entry + jit_callback_entry_size(sub));
 	return 0;
 }
 

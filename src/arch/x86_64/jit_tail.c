@@ -8,6 +8,8 @@
  *
  *   entry:       push r12;  r12 = 0;  call tail_entry;  pop r12;  ret
  *   tail_entry:  the prologue of the program proper; a program without tail calls begins here
+ *
+ * A callback of a program whose subprograms make tail calls is entered by C in the same way, with r12 = 33.
  */
 #include <errno.h>
 
@@ -18,21 +20,41 @@
 #define PATCH_SIZE 5
 #define WORD	   8
 
-int x86_64_jit_entry(struct codebuf *buf, const struct jit_unit *unit)
+static void enter_with(struct codebuf *buf, u32 count)
 {
-	(void)unit;
 	codebuf_note(buf, FRAME_CFA, X86_RSP, 8);
 	asm_push(buf, JIT_TAIL_COUNT);
 	codebuf_note(buf, FRAME_CFA, X86_RSP, 16);
 	codebuf_note(buf, FRAME_SAVED, JIT_TAIL_COUNT, -16);
-	asm_mov_imm(buf, JIT_TAIL_COUNT, 0);
+	asm_mov_imm(buf, JIT_TAIL_COUNT, count);
 	asm_byte(buf, 0xe8);
 	codebuf_put(buf, 3, 4); /* over the pop, two bytes, and the return */
 	asm_pop(buf, JIT_TAIL_COUNT);
 	codebuf_note(buf, FRAME_RESTORED, JIT_TAIL_COUNT, 0);
 	codebuf_note(buf, FRAME_CFA, X86_RSP, 8);
 	asm_ret(buf);
+}
+
+int x86_64_jit_entry(struct codebuf *buf, const struct jit_unit *unit)
+{
+	(void)unit;
+	enter_with(buf, 0);
 	return 0;
+}
+
+void jit_callback_entry(struct codebuf *buf, const struct jit_sub *sub)
+{
+	if (sub->callback)
+		enter_with(buf, TAIL_CALL_LIMIT);
+}
+
+u32 jit_callback_entry_size(const struct jit_sub *sub)
+{
+	struct codebuf sizing;
+
+	codebuf_init(&sizing, NULL, 0, 0);
+	jit_callback_entry(&sizing, sub);
+	return sizing.size;
 }
 
 /*

@@ -394,6 +394,89 @@ static void limits(struct side *side)
 	CHECK_EQ(count, 34);
 }
 
+/* bpf_loop runs a callback five times, then a subprogram calls slot 0; the callback calls that subprogram too, if it reaches. */
+static int load_with_callback(struct side *side, int map, bool reaches)
+{
+	struct bpf_insn insns[] = {
+		MOV_REG(6, 1),
+		INSN(BPF_STX | BPF_MEM | BPF_DW, 10, 1, -8, 0),
+		MOV_REG(3, 10),
+		ALU64_IMM(BPF_ADD, 3, -8),
+		MOV_IMM(1, 5),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_FUNC, 0, 6),
+		INSN(0, 0, 0, 0, 0),
+		MOV_IMM(4, 0),
+		CALL(BPF_FUNC_loop),
+		MOV_REG(1, 6),
+		CALL_SUB(5),
+		EXIT,
+		INSN(BPF_LDX | BPF_MEM | BPF_DW, 1, 2, 0, 0),
+		CALL_SUB(2),
+		MOV_IMM(0, 0),
+		EXIT,
+		TAIL_CALL(map, 0),
+		MOV_IMM(0, 9),
+		EXIT,
+	};
+
+	if (!reaches)
+		insns[13] = MOV_IMM(0, 0);
+	return load_typed(side, "callback and calling subprogram", true, insns, ARRAY_SIZE(insns),
+			  12, 16);
+}
+
+static void callbacks(struct side *side)
+{
+	int map = make_map(side, "prog array", BPF_MAP_TYPE_PROG_ARRAY, 2);
+	int caller = load_with_callback(side, map, false);
+
+	run(side, "empty", caller);
+	install(side, "install", map, 0, load_return(side, 1));
+	run(side, "installed", caller);
+}
+
+/* The kernel lets a callback reach tail calls and forgets to give it a counter. Ours fall through, for no count can be known. */
+static void tail_calls_below_a_callback_fall_through(void)
+{
+	static struct side side = {.bpf = object_bpf};
+	int map = make_map(&side, "prog array", BPF_MAP_TYPE_PROG_ARRAY, 2), count = 0;
+	int counter = make_map(&side, "counter", BPF_MAP_TYPE_ARRAY, 1);
+	int caller = load_with_callback(&side, map, true);
+	long result;
+
+	CHECK(caller >= 0);
+	CHECK_EQ(run_quietly(&side, caller, &result), 9);
+	install(&side, "install", map, 0, load_counting(&side, map, counter, 1));
+	CHECK_EQ(run_quietly(&side, caller, &result), 3);
+	element(&side, "runs", BPF_MAP_LOOKUP_ELEM, counter, 0, &count, 0);
+	CHECK_EQ(count, 1);
+}
+
+static void inside_callback(struct side *side)
+{
+	int map = make_map(side, "prog array", BPF_MAP_TYPE_PROG_ARRAY, 2);
+	const struct bpf_insn insns[] = {
+		INSN(BPF_STX | BPF_MEM | BPF_DW, 10, 1, -8, 0),
+		MOV_REG(3, 10),
+		ALU64_IMM(BPF_ADD, 3, -8),
+		MOV_IMM(1, 5),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_FUNC, 0, 4),
+		INSN(0, 0, 0, 0, 0),
+		MOV_IMM(4, 0),
+		CALL(BPF_FUNC_loop),
+		EXIT,
+		INSN(BPF_LDX | BPF_MEM | BPF_DW, 1, 2, 0, 0),
+		TAIL_CALL(map, 0),
+		MOV_IMM(0, 0),
+		EXIT,
+	};
+	int prog = load_typed(side, "program", true, insns, ARRAY_SIZE(insns), 9, 0);
+
+	side->answers[side->count - 1].value =
+		0; /* the kernel takes it for a bug of its own: -EFAULT */
+	answer(side, "a call in a callback", prog < 0, false);
+}
+
 static void compare(void (*script)(struct side *side))
 {
 	static struct side kernel, ours;
@@ -520,6 +603,8 @@ AS_KERNEL(direct_states)
 AS_KERNEL(indirect_states)
 AS_KERNEL(retpoline_states)
 AS_KERNEL(subprog_states)
+AS_KERNEL(callbacks)
+AS_KERNEL(inside_callback)
 AS_KERNEL(keys_outside)
 AS_KERNEL(commands)
 AS_KERNEL(limits)
@@ -540,6 +625,9 @@ int main(void)
 	RUN(indirect_states_as_kernel);
 	RUN(retpoline_states_as_kernel);
 	RUN(subprog_states_as_kernel);
+	RUN(callbacks_as_kernel);
+	RUN(inside_callback_as_kernel);
+	RUN(tail_calls_below_a_callback_fall_through);
 	RUN(keys_outside_as_kernel);
 	RUN(commands_as_kernel);
 	RUN(limits_as_kernel);
