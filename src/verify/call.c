@@ -2,10 +2,10 @@
 #include "verify/call.h"
 
 #include <stdio.h>
-
 #include <stdlib.h>
 
 #include "verify/alu.h"
+#include "verify/global.h"
 #include "verify/log.h"
 #include "verify/pointer.h"
 #include "verify/state.h"
@@ -27,9 +27,12 @@ static int push_frame(struct verifier *env, struct state *state, u32 subprog, u3
 int call_subprog(struct verifier *env, const struct bpf_insn *insn, u32 *ret_next)
 {
 	struct frame *caller = running(env), *callee;
-	u32 start = env->insn + 1 + (u32)insn->imm;
-	int err = push_frame(env, env->state, subprog_at(env, start), env->insn);
+	u32 start = env->insn + 1 + (u32)insn->imm, subprog = subprog_at(env, start);
+	int err;
 
+	if (env->subprogs[subprog].is_global)
+		return global_call(env, subprog, ret_next);
+	err = push_frame(env, env->state, subprog, env->insn);
 	if (err)
 		return err;
 	callee = running(env);
@@ -156,10 +159,19 @@ bool call_checks_return(u32 prog_type)
 static int exit_program(struct verifier *env)
 {
 	int err = ref_check_none(env, "BPF_EXIT instruction in main prog", true);
+	char name[REG_TYPE_NAME_MAX];
 
 	err = err ? err : alu_check_reg(env, 0, REG_READ);
 	if (err)
 		return err;
+	if (running(env)->subprog) {
+		if (running_regs(env)[0].type == REG_SCALAR)
+			return 0;
+		return verify_reject(
+			env, WHY_RETURN, 0, -EINVAL,
+			"At subprogram exit the register R0 is not a scalar value (%s)",
+			reg_type_name(&running_regs(env)[0], name));
+	}
 	if (pointer_is_secret(env, &running_regs(env)[0]))
 		return verify_reject(env, WHY_LEAK, 0, -EACCES, "R0 leaks addr as return value");
 	for (u32 i = 0; i < ARRAY_SIZE(return_ranges); i++) {

@@ -177,6 +177,14 @@ static void call(struct verifier *env, struct facts *f, const struct bpf_insn *i
 		return;
 	}
 	callee = &env->subprogs[subprog_at(env, start)];
+	/* Its arguments are compared with its prototype: a number where a pointer is wanted must be 0. */
+	if (callee->is_global) {
+		f->live = (u16)((f->live & ~CALLER_SAVED) | ARGUMENTS);
+		f->exact = (u16)((f->exact & ~CALLER_SAVED) | ARGUMENTS);
+		if (subprog->leaks_fp)
+			f->live_slots = f->slots = ~0ull;
+		return;
+	}
 	callee->exact_result |= f->exact & 1;
 	f->live = (u16)((f->live & ~CALLER_SAVED) | (env->facts[start].live & ARGUMENTS));
 	f->exact = (u16)((f->exact & ~CALLER_SAVED) | (env->facts[start].exact & ARGUMENTS));

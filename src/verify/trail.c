@@ -47,11 +47,12 @@ static void add_run(const struct verifier *env, struct trail *trail, u32 from, u
 void trail_follow(const struct verifier *env, struct trail *ret_trail)
 {
 	const struct state *state = env->state;
-	u32 first, from = 0;
+	u32 first, from;
 
 	ret_trail->count = 0;
 	if (!state || env->insn >= env->insn_cnt)
 		return;
+	from = env->subprogs[state->frames[0]->subprog].start;
 	first = state->turn_cnt > TURN_CNT ? state->turn_cnt - TURN_CNT : 0;
 	/* Of a turn that is the oldest remembered only the destination is sure. */
 	if (first)

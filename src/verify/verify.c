@@ -10,6 +10,7 @@
 #include "verify/cfg.h"
 #include "verify/ctx.h"
 #include "verify/func_info.h"
+#include "verify/global.h"
 #include "verify/log.h"
 #include "verify/precise.h"
 #include "verify/rewrite.h"
@@ -34,6 +35,7 @@ static int run_passes(struct verifier *env)
 	err = func_info_check_ends(env);
 	if (err)
 		return err;
+	global_find(env);
 	err = rewrite_resolve(env);
 	if (err)
 		return err;

@@ -173,6 +173,13 @@ struct insn_facts {
 	struct checkpoint *checkpoints;
 };
 
+/* An argument of a global function, by its BTF prototype. */
+struct global_arg {
+	enum { GLOBAL_NUMBER, GLOBAL_CTX, GLOBAL_MEM } kind;
+	bool maybe_null; /* GLOBAL_MEM */
+	u32 size;	 /* GLOBAL_MEM: bytes behind it, to read and to write */
+};
+
 struct subprog {
 	u32 start, end; /* instructions [start, end) */
 	u32 stack_depth;
@@ -180,6 +187,11 @@ struct subprog {
 	bool has_tail_call, is_callback;
 	bool has_back_edge; /* a jump to itself or before */
 	bool exact_result;  /* the number it returns matters to some caller */
+	/* global.c: proved once by its prototype; moves_packet, with what it calls, is known only where there are such */
+	bool is_global, is_called, is_proved, moves_packet;
+	const char *name;
+	struct global_arg args[5];
+	u32 arg_cnt;
 };
 
 struct verifier {

@@ -10,6 +10,7 @@
 #include "verify/alu.h"
 #include "verify/branch.h"
 #include "verify/call.h"
+#include "verify/global.h"
 #include "verify/helper.h"
 #include "verify/insn_table.h"
 #include "verify/log.h"
@@ -100,6 +101,9 @@ static int load_imm64(struct verifier *env, const struct bpf_insn *insn, u32 *re
 	case INSN_PSEUDO_FUNC:
 		reg_set_pointer(dst, PTR_FUNC);
 		dst->subprog = subprog_at(env, env->insn + 1 + (u32)insn->imm);
+		if (dst->subprog != UINT32_MAX && env->subprogs[dst->subprog].is_global)
+			return verify_reject(env, WHY_CALL, -1, -EINVAL,
+					     "callback function not static");
 		return 0;
 	case INSN_PSEUDO_MAP_VALUE:
 	case INSN_PSEUDO_MAP_IDX_VALUE:
@@ -256,30 +260,33 @@ static int step(struct verifier *env, bool new_path, enum step *ret_step)
 	return 0;
 }
 
-static int start(struct verifier *env)
+/* A state of its own for the main program (0) or a global function. */
+static int start(struct verifier *env, u32 subprog)
 {
-	struct reg *r1;
-
+	free_state(env->state);
 	env->state = calloc(1, sizeof(*env->state));
 	if (!env->state)
 		return -ENOMEM;
-	env->state->frames[0] = frame_new(0, 0, UINT32_MAX);
+	env->state->frames[0] = frame_new(0, subprog, UINT32_MAX);
 	if (!env->state->frames[0])
 		return -ENOMEM;
 	env->state->depth = 1;
-	r1 = &env->state->frames[0]->regs[1];
-	reg_set_pointer(r1, PTR_CTX);
-	env->insn = 0;
+	env->insn = env->subprogs[subprog].start;
+	if (subprog)
+		global_enter(env, subprog);
+	else
+		reg_set_pointer(&env->state->frames[0]->regs[1], PTR_CTX);
 	env->logged_changes = 0x7ff;
 	env->logged_slots = ~0ull;
 	return 0;
 }
 
-int walk_program(struct verifier *env)
+/* All paths from the start of the main program or of a global function. */
+static int walk_from(struct verifier *env, u32 subprog)
 {
 	bool new_path = true;
 	enum step outcome;
-	int err = start(env);
+	int err = start(env, subprog);
 
 	while (!err) {
 		err = step(env, new_path, &outcome);
@@ -294,6 +301,21 @@ int walk_program(struct verifier *env)
 	}
 	if (!err && !(env->request->log_level & LOG_LEVEL2))
 		log_reset(env, 0);
+	return err;
+}
+
+int walk_program(struct verifier *env)
+{
+	int err = walk_from(env, 0);
+	u32 subprog;
+
+	while (!err && (subprog = global_next(env)) != UINT32_MAX) {
+		err = walk_from(env, subprog);
+		if (!err && env->request->log_level & LOG_LEVEL2)
+			log_text(env,
+				 "Func#%u ('%s') is safe for any args that match its prototype\n",
+				 subprog, env->subprogs[subprog].name);
+	}
 	return err;
 }
 

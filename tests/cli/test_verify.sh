@@ -36,6 +36,17 @@ check log_has_the_kernels_words $?
 grep -A 3 '^uninit_stack' "$work/out" | grep -q 'bytes of the stack are read that were never written'
 check unwritten_stack_is_told $?
 
+# Global functions are proved by their prototypes alone, and so are their callers.
+"$inlay" verify "$INLAY_BUILD/tests/cli/global.bpf.o" >"$work/out" 2>&1
+grep -qE '^accepted +accepted' "$work/out"
+check global_function_right_for_any_arguments $?
+grep -q '^null_not_checked .*rejected' "$work/out" && grep -q "R1 invalid mem access 'mem_or_null'" "$work/out"
+check global_function_wrong_for_null $?
+grep -q '^too_little_memory .*rejected' "$work/out" && grep -q "Caller passes invalid args into func#1 ('sum')" "$work/out"
+check caller_passes_too_little_memory $?
+grep -q '^result_believed .*rejected' "$work/out" && grep -q 'R1 unbounded memory access' "$work/out"
+check result_is_any_number $?
+
 "$inlay" verify "$good" --log 2 | grep -qE '^0: '
 check log_level_2_shows_instructions $?
 "$inlay" verify "$bad" --json >"$work/json"
