@@ -27,6 +27,11 @@ static void *env_map_value(void *opaque, u32 index, u32 offset)
 	return map && map->ops->value_addr ? map->ops->value_addr(map, offset) : NULL;
 }
 
+static bool env_in_place(void *opaque, u32 id, u32 map_index, struct jit_in_place *ret_how)
+{
+	return helper_in_place(id, env_map_handle(opaque, map_index), ret_how);
+}
+
 static int map_image(struct session_prog *program, int fd)
 {
 	long size = sys_lseek(fd, 0, SEEK_END);
@@ -53,6 +58,7 @@ static int compile(struct session_prog *program, u64 near, bool tail)
 		.helper = helper_address,
 		.map_handle = env_map_handle,
 		.map_value = env_map_value,
+		.in_place = env_in_place,
 		.opaque = program,
 		.helper_clobbers = helper_clobbers,
 		.tail_slots = offsetof(struct map, type_view),

@@ -37,13 +37,28 @@ struct jit_sub {
 	u32 epilogue;	 /* offset of its epilogue */
 };
 
+/*
+ * A helper's call done without calling: r0 = base + key * stride + slot * slot_stride, or 0 where the key or the slot is not
+ * below its count. A part whose count is 0 is left out.
+ */
+struct jit_in_place {
+	u64 base;
+	u32 count, stride;	/* key: the u32 that r2 points to */
+	u32 slots, slot_stride; /* slot: as percpu_slot() says (sync/percpu.h) */
+};
+
 /* Offsets in the code, written by the selector. */
 struct jit_tail {
 	u32 bypass, target, out;
 };
 
-#define JIT_LOOP_HEAD	 2 /* in targets: a jump comes from behind */
-#define JIT_DIRECT_TAIL	 4 /* in targets: a tail call that reads neither map nor key */
+/* Bits of targets. */
+#define JIT_TARGET	1 /* control comes here from elsewhere than the instruction before */
+#define JIT_LOOP_HEAD	2 /* it comes from behind */
+#define JIT_DIRECT_TAIL 4 /* a tail call that reads neither map nor key */
+#define JIT_IN_PLACE                                                                               \
+	8 /* a helper's call that reads nothing: values[i] is the number of its struct jit_in_place */
+#define JIT_READS_KEY	 16 /* with JIT_IN_PLACE: reads r2 */
 
 #define JIT_FEATURE_BMI2 (1u << 0)
 
@@ -56,16 +71,18 @@ struct jit_unit {
 	const u32 *offsets; /* code offset of each instruction */
 	const u16 *
 		live; /* bit per BPF register that is read behind each instruction before it is written */
-	const u8 *
-		targets; /* not 0: control comes to the instruction from elsewhere than the one before it */
+	const u8 *targets; /* JIT_TARGET and so on */
+	const struct jit_in_place *in_place;
 	bool far;
 	u32 features;	 /* JIT_FEATURE_* that may be used */
 	bool tail_calls; /* the program makes some: it is entered through arch->jit.entry */
 	bool retpolines; /* no indirect branch that is predicted */
 	u32 tail_slots;	 /* offset in a map's handle of the pointer to its struct tail_slots */
 	struct jit_tail *tails; /* one a direct tail call */
-	u64 fault_load;		/* address of fault_load() */
-	u64 helper_lookup;	/* address of exec_env.helper, for a call through a register */
+	s64 reader_tls;	 /* offset of the reader pointer (sync/reader.h) from the thread pointer */
+	u64 percpu_slot; /* address of percpu_slot() */
+	u64 fault_load;	 /* address of fault_load() */
+	u64 helper_lookup; /* address of exec_env.helper, for a call through a register */
 	u32 (*helper_clobbers)(u32 id); /* NULL: every caller-saved register */
 };
 

@@ -10,6 +10,7 @@
 #include "base/types.h"
 #include "format/image.h"
 
+struct jit_in_place;
 struct map;
 struct tail_slots;
 
@@ -24,6 +25,11 @@ struct exec_env {
 	void *opaque;
 	/* Caller-saved registers (as in exec_code.clobbers) that a helper may change; NULL: all of them. */
 	u32 (*helper_clobbers)(u32 id);
+	/*
+	 * How a helper's call may be done without calling (arch/jit_unit.h). map_index: of its map argument, ~0 when not
+	 * known. false: it is to be called. NULL: all are.
+	 */
+	bool (*in_place)(void *opaque, u32 id, u32 map_index, struct jit_in_place *ret_how);
 	/* Offset in a map's handle of the pointer to its struct tail_slots (format/tail.h); 0: no tail calls here. */
 	u32 tail_slots;
 };

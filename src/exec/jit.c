@@ -13,13 +13,18 @@
 #include "base/arena.h"
 #include "base/code_map.h"
 #include "base/codebuf.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "exec/exec.h"
 #include "exec/fault.h"
+#include "exec/jit_known.h"
 #include "exec/jit_live.h"
 #include "exec/jit_name.h"
 #include "exec/jit_scan.h"
+#include "exec/jit_stack.h"
 #include "format/insn.h"
+#include "sync/percpu.h"
+#include "sync/reader.h"
 
 #define MAX_PASSES     64
 #define ALIGNED_PASSES 16
@@ -33,6 +38,11 @@ struct layout {
 
 struct compiler {
 	struct jit_unit unit;
+	/* What unit shows the selector as constant. */
+	struct bpf_insn *insns; /* of the image, but for what needs no code */
+	u16 *live;
+	u8 *targets;
+	struct jit_in_place *in_place;
 	struct jit_sub *subs;
 	u64 *values;
 	struct exec_tail *tails;   /* of the image; unit.tails are filled by the passes */
@@ -49,7 +59,8 @@ static void compiler_release(struct compiler *c)
 	arena_free(c->values);
 	arena_free(c->tails);
 	arena_free(c->frames.notes);
-	arena_free((void *)(uintptr_t)c->unit.live);
+	arena_free(c->insns);
+	arena_free(c->in_place);
 	arena_free(c->unit.tails);
 	arena_free((void *)(uintptr_t)c->unit.offsets);
 	arena_free(c->now.offsets);
@@ -57,55 +68,102 @@ static void compiler_release(struct compiler *c)
 	arena_free(c->now.epilogues);
 }
 
-static int compiler_init(struct compiler *c, const struct image_header *image,
-			 const struct exec_env *env)
+static int allocate(struct compiler *c, const struct image_header *image)
 {
 	u32 insn_cnt = image->insn_cnt, sub_cnt = image->subprog_cnt;
-	u16 *live;
 
-	*c = (struct compiler){.arch = arch_host()};
-	if (!c->arch->jit.insn)
-		return -EOPNOTSUPP;
-	c->align = c->arch->jit.align != NULL;
 	c->subs = arena_alloc(sub_cnt * sizeof(*c->subs));
 	c->values = arena_alloc(insn_cnt * sizeof(u64));
 	c->now.offsets = arena_alloc(insn_cnt * sizeof(u32));
 	c->now.entries = arena_alloc(sub_cnt * sizeof(u32));
 	c->now.epilogues = arena_alloc(sub_cnt * sizeof(u32));
-	c->unit = (struct jit_unit){
-		.insns = image_insns(image),
-		.insn_cnt = insn_cnt,
-		.subs = c->subs,
-		.sub_cnt = sub_cnt,
-		.values = c->values,
-		.offsets = arena_alloc(insn_cnt * sizeof(u32)),
-		.far = true,
-		.features = c->arch->jit.features ? c->arch->jit.features() : 0,
-		.retpolines = image->facts & IMAGE_FACT_RETPOLINE,
-		.tail_slots = env->tail_slots,
-		.tails = arena_alloc((image->tail_cnt + 1) * sizeof(struct jit_tail)),
-		.fault_load = ptr_to_u64((const void *)fault_load),
-		.helper_lookup = ptr_to_u64((const void *)env->helper),
-		.helper_clobbers = env->helper_clobbers,
-	};
+	c->unit.offsets = arena_alloc(insn_cnt * sizeof(u32));
+	c->unit.tails = arena_alloc((image->tail_cnt + 1) * sizeof(struct jit_tail));
+	c->tails = arena_alloc((image->tail_cnt + 1) * sizeof(*c->tails));
+	/* Three arrays, one behind the other. */
+	c->insns = arena_alloc(insn_cnt * (sizeof(*c->insns) + sizeof(u16) + sizeof(u8)));
 	if (!c->subs || !c->values || !c->now.offsets || !c->now.entries || !c->now.epilogues ||
-	    !c->unit.offsets || !c->unit.tails)
+	    !c->unit.offsets || !c->unit.tails || !c->tails || !c->insns)
 		return -ENOMEM;
-	/* Two arrays, one behind the other. */
-	live = arena_alloc(insn_cnt * (sizeof(u16) + sizeof(u8)));
-	if (!live)
+	c->live = (u16 *)(c->insns + insn_cnt);
+	c->targets = (u8 *)(c->live + insn_cnt);
+	mem_copy(c->insns, image_insns(image), insn_cnt * sizeof(*c->insns));
+	return 0;
+}
+
+static int find_in_place(struct compiler *c, const struct image_header *image,
+			 const struct exec_env *env)
+{
+	u32 calls = env->in_place && c->arch->jit.in_place ? jit_known_calls(image) : 0;
+	int count;
+
+	if (!calls)
+		return 0;
+	/* One more than calls: the row that is being tried. */
+	c->in_place = arena_alloc((calls + 1) * sizeof(*c->in_place));
+	if (!c->in_place)
 		return -ENOMEM;
-	c->unit.live = live;
-	c->unit.targets = (u8 *)(live + insn_cnt);
-	jit_live(image, live, (u8 *)(live + insn_cnt));
-	if (image->tail_cnt) {
-		c->tails = arena_alloc(image->tail_cnt * sizeof(*c->tails));
-		if (!c->tails)
-			return -ENOMEM;
-	}
-	jit_scan_subs(image, c->subs);
+	c->unit.in_place = c->in_place;
+	count = jit_known(env, &c->unit, c->insns, c->targets, c->values, c->in_place);
+	if (count > 0)
+		jit_live_targets(image, c->insns, c->targets);
+	return MIN(count, 0);
+}
+
+/* What the program says becomes what has to be done. */
+static int reduce(struct compiler *c, const struct image_header *image, const struct exec_env *env)
+{
+	bool trimmed = false;
+	int err;
+
+	jit_live_targets(image, c->insns, c->targets);
+	err = find_in_place(c, image, env);
+	if (err)
+		return err;
+	jit_live(image, c->insns, c->targets, c->live);
+	for (u32 i = 0; i < c->unit.sub_cnt; i++)
+		trimmed |= jit_stack_trim(c->insns, &c->subs[i]);
+	/* What was stored may have been computed for that alone. */
+	if (trimmed)
+		jit_live(image, c->insns, c->targets, c->live);
+	jit_scan_needs(&c->unit, c->subs);
+	return 0;
+}
+
+static int compiler_init(struct compiler *c, const struct image_header *image,
+			 const struct exec_env *env)
+{
+	int err;
+
+	*c = (struct compiler){.arch = arch_host()};
+	if (!c->arch->jit.insn)
+		return -EOPNOTSUPP;
+	c->align = c->arch->jit.align != NULL;
+	err = allocate(c, image);
+	if (err)
+		return err;
+	c->unit.insns = c->insns;
+	c->unit.insn_cnt = image->insn_cnt;
+	c->unit.subs = c->subs;
+	c->unit.sub_cnt = image->subprog_cnt;
+	c->unit.values = c->values;
+	c->unit.live = c->live;
+	c->unit.targets = c->targets;
+	c->unit.far = true;
+	c->unit.features = c->arch->jit.features ? c->arch->jit.features() : 0;
+	c->unit.retpolines = image->facts & IMAGE_FACT_RETPOLINE;
+	c->unit.tail_slots = env->tail_slots;
+	c->unit.reader_tls = reader_tls_offset();
+	c->unit.percpu_slot = ptr_to_u64((const void *)percpu_slot);
+	c->unit.fault_load = ptr_to_u64((const void *)fault_load);
+	c->unit.helper_lookup = ptr_to_u64((const void *)env->helper);
+	c->unit.helper_clobbers = env->helper_clobbers;
+	err = jit_scan_values(image, env, c->values);
+	if (err)
+		return err;
+	jit_scan_bounds(image, c->subs);
 	c->unit.tail_calls = jit_scan_tail_calls(image, c->subs);
-	return jit_scan_values(image, env, c->values);
+	return reduce(c, image, env);
 }
 
 static int emit_sub(struct compiler *c, struct codebuf *buf, u32 number)
@@ -118,7 +176,7 @@ static int emit_sub(struct compiler *c, struct codebuf *buf, u32 number)
 	if (used < 0)
 		return used;
 	for (u32 i = sub->start; i < sub->end; i += (u32)used) {
-		if (c->align && c->unit.targets[i] == JIT_LOOP_HEAD)
+		if (c->align && c->unit.targets[i] & JIT_LOOP_HEAD)
 			c->arch->jit.align(buf);
 		c->now.offsets[i] = buf->size;
 		used = c->arch->jit.insn(buf, &c->unit, i);

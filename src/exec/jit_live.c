@@ -93,7 +93,29 @@ static bool goes_on(const struct bpf_insn *insn)
 	return (class != BPF_JMP && class != BPF_JMP32) || (op != BPF_JA && op != BPF_EXIT);
 }
 
-/* before[i]: what is live before i. Returns whether something was learned. */
+/* Does nothing but to set its register? */
+static bool only_computes(const struct bpf_insn *insn)
+{
+	u8 class = insn_class(insn);
+
+	return (class == BPF_ALU || class == BPF_ALU64 || insn_is_ld_imm64(insn)) &&
+	       insn->dst_reg != BPF_REG_10;
+}
+
+static struct effect effect_at(const struct bpf_insn *insn, u32 flags, u32 live, bool bare)
+{
+	struct effect effect = effect_of(insn, bare);
+
+	if (flags & JIT_DIRECT_TAIL)
+		effect.reads = BIT(BPF_REG_1);
+	if (flags & JIT_IN_PLACE)
+		effect.reads = flags & JIT_READS_KEY ? BIT(BPF_REG_2) : 0;
+	if (only_computes(insn) && !(live & effect.writes))
+		effect.reads = 0;
+	return effect;
+}
+
+/* From the end to the start. Returns whether something was learned. */
 static bool pass(const struct bpf_insn *insns, u32 count, bool bare, const u8 *targets, u16 *live)
 {
 	bool changed = false;
@@ -109,9 +131,7 @@ static bool pass(const struct bpf_insn *insns, u32 count, bool bare, const u8 *t
 
 			if (to < 0 || to >= count)
 				continue;
-			effect = effect_of(&insns[to], bare);
-			if (targets[to] & JIT_DIRECT_TAIL)
-				effect.reads = BIT(BPF_REG_1);
+			effect = effect_at(&insns[to], targets[to], live[to], bare);
 			after |= effect.reads | (live[to] & ~effect.writes);
 		}
 		/* The second half of a constant looks like an instruction of class LD: harmless, nobody asks. */
@@ -121,22 +141,45 @@ static bool pass(const struct bpf_insn *insns, u32 count, bool bare, const u8 *t
 	return changed;
 }
 
-void jit_live(const struct image_header *image, u16 *live, u8 *targets)
+void jit_live_targets(const struct image_header *image, const struct bpf_insn *insns, u8 *targets)
 {
-	const struct bpf_insn *insns = image_insns(image);
-	bool bare = !image->prog_id && image->subprog_cnt > 1;
-
+	for (u32 i = 0; i < image->insn_cnt; i++)
+		targets[i] &= (u8) ~(JIT_TARGET | JIT_LOOP_HEAD);
 	for (u32 i = 0; i < image->subprog_cnt; i++)
-		targets[image_subprogs(image)[i].start] = 1;
+		targets[image_subprogs(image)[i].start] |= JIT_TARGET;
 	for (u32 i = 0; i < image->insn_cnt; i++) {
 		s64 to = jumps_to(&insns[i], i);
 
-		if (to >= 0 && to < image->insn_cnt)
-			targets[to] = to <= i ? JIT_LOOP_HEAD : MAX(targets[to], 1);
+		if (to >= 0 && to < image->insn_cnt && to != (s64)i + 1)
+			targets[to] |= to <= i ? JIT_TARGET | JIT_LOOP_HEAD : JIT_TARGET;
 		i += insn_is_ld_imm64(&insns[i]);
 	}
 	for (u32 i = 0; i < image->tail_cnt; i++)
 		targets[image_tails(image)[i].insn] |= JIT_DIRECT_TAIL;
+}
+
+void jit_live_take_out(struct bpf_insn *insn)
+{
+	u32 width = insn_is_ld_imm64(insn) ? 2 : 1;
+
+	for (u32 i = 0; i < width; i++)
+		insn[i] = (struct bpf_insn){.code = BPF_JMP | BPF_JA};
+}
+
+void jit_live(const struct image_header *image, struct bpf_insn *insns, const u8 *targets,
+	      u16 *live)
+{
+	bool bare = !image->prog_id && image->subprog_cnt > 1;
+
+	for (u32 i = 0; i < image->insn_cnt; i++)
+		live[i] = 0;
 	while (pass(insns, image->insn_cnt, bare, targets, live))
 		;
+	for (u32 i = 0; i < image->insn_cnt; i++) {
+		bool wide = insn_is_ld_imm64(&insns[i]);
+
+		if (only_computes(&insns[i]) && !(live[i] & BIT(insns[i].dst_reg)))
+			jit_live_take_out(&insns[i]);
+		i += wide;
+	}
 }

@@ -29,23 +29,20 @@ static bool is_guarded(const struct bpf_insn *insn)
 	       (insn_mode(insn) == INSN_MODE_PROBE_MEM || insn_mode(insn) == INSN_MODE_PROBE_MEMSX);
 }
 
-static void scan_insn(const struct bpf_insn *insn, struct jit_sub *sub)
+/* Does its code call something? Those done in place do where they ask for a slot, and find none held. */
+static bool calls(const struct jit_unit *unit, u32 index)
 {
-	bool call =
-		insn->code == (BPF_JMP | BPF_CALL) || insn->code == (BPF_JMP | BPF_CALL | BPF_X);
+	const struct bpf_insn *insn = &unit->insns[index];
 
-	sub->used |= (u16)(1u << insn->dst_reg);
-	if (reads_src(insn))
-		sub->used |= (u16)(1u << insn->src_reg);
-	if (insn_class(insn) == BPF_LD && insn_mode(insn) != BPF_IMM)
-		sub->used |= 1u << BPF_REG_6;
-	sub->calls = sub->calls || call || is_guarded(insn);
+	if (unit->targets[index] & JIT_IN_PLACE)
+		return unit->in_place[unit->values[index]].slots;
+	return insn->code == (BPF_JMP | BPF_CALL) || insn->code == (BPF_JMP | BPF_CALL | BPF_X) ||
+	       is_guarded(insn);
 }
 
-void jit_scan_subs(const struct image_header *image, struct jit_sub *subs)
+void jit_scan_bounds(const struct image_header *image, struct jit_sub *subs)
 {
 	const struct image_subprog *from = image_subprogs(image);
-	const struct bpf_insn *insns = image_insns(image);
 
 	for (u32 number = 0; number < image->subprog_cnt; number++) {
 		struct jit_sub *sub = &subs[number];
@@ -54,10 +51,29 @@ void jit_scan_subs(const struct image_header *image, struct jit_sub *subs)
 		sub->end =
 			number + 1 < image->subprog_cnt ? from[number + 1].start : image->insn_cnt;
 		sub->stack_depth = from[number].stack_depth;
+	}
+}
+
+static void scan_insn(const struct jit_unit *unit, u32 index, struct jit_sub *sub)
+{
+	const struct bpf_insn *insn = &unit->insns[index];
+
+	sub->used |= (u16)(1u << insn->dst_reg);
+	if (reads_src(insn))
+		sub->used |= (u16)(1u << insn->src_reg);
+	if (insn_class(insn) == BPF_LD && insn_mode(insn) != BPF_IMM)
+		sub->used |= 1u << BPF_REG_6;
+	sub->calls = sub->calls || calls(unit, index);
+}
+
+void jit_scan_needs(const struct jit_unit *unit, struct jit_sub *subs)
+{
+	for (u32 number = 0; number < unit->sub_cnt; number++) {
+		struct jit_sub *sub = &subs[number];
+
 		for (u32 i = sub->start; i < sub->end; i++) {
-			scan_insn(&insns[i], sub);
-			if (insn_is_ld_imm64(&insns[i]))
-				i++;
+			scan_insn(unit, i, sub);
+			i += insn_is_ld_imm64(&unit->insns[i]);
 		}
 	}
 }

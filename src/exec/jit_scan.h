@@ -6,9 +6,11 @@
 #include "arch/jit_unit.h"
 #include "exec/exec.h"
 
-/* Fills one row a subprogram of the image (offsets stay 0). */
-void jit_scan_subs(const struct image_header *image, struct jit_sub *subs);
-/* Does it make tail calls? Where subprograms do, marks its callbacks. After jit_scan_subs. */
+/* Where the image's subprograms are, one row each. The rest stays as it is. */
+void jit_scan_bounds(const struct image_header *image, struct jit_sub *subs);
+/* What each needs of registers and stack alignment. unit: instructions, targets and in_place are read. */
+void jit_scan_needs(const struct jit_unit *unit, struct jit_sub *subs);
+/* Does it make tail calls? Where subprograms do, marks its callbacks. After jit_scan_bounds. */
 bool jit_scan_tail_calls(const struct image_header *image, struct jit_sub *subs);
 /* Fills one word an instruction. -EOPNOTSUPP: a reference that this environment lacks; -ENOENT: no such map. */
 int jit_scan_values(const struct image_header *image, const struct exec_env *env, u64 *values);

@@ -24,6 +24,9 @@ exec_helper_fn helper_address(u32 id);
 u32 helper_clobbers(u32 id);
 
 struct map;
+/* For struct exec_env's in_place: how the call may be done without calling. map: its map argument, NULL: not known. */
+bool helper_in_place(u32 id, const struct map *map, struct jit_in_place *ret_how);
+
 /* Where bpf_trace_printk and bpf_trace_vprintk write: a ring buffer map, or NULL (records are dropped and counted). */
 void helpers_set_printk_ring(struct map *ring);
 /* Records that found no ring or no room, in this process. */

@@ -91,6 +91,11 @@ static void *array_value_addr(struct map *map, u32 offset)
 	return map->data + offset;
 }
 
+static void array_elements(const struct map *map, struct map_elements *ret_elements)
+{
+	*ret_elements = (struct map_elements){.stride = map->value_stride};
+}
+
 static int array_copy_out(struct map *map, const void *key, void *value)
 {
 	void *from = array_lookup(map, key);
@@ -111,6 +116,7 @@ const struct map_ops array_ops = {
 	.delete = array_delete,
 	.next_key = array_next_key,
 	.value_addr = array_value_addr,
+	.elements = array_elements,
 	.copy_out = array_copy_out,
 	.copy_in = array_update,
 };

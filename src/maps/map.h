@@ -19,6 +19,7 @@
 #define MAP_MAGIC 0x79616c6e694d0001ull
 
 struct map;
+struct map_elements;
 
 /* What a map is, fixed at creation; as in bpf_map_info. */
 struct map_spec {
@@ -49,11 +50,19 @@ struct map_ops {
 	int (*copy_in)(struct map *map, const void *key, const void *value, u64 flags);
 	/* Per-CPU types: the value of one slot (bpf_map_lookup_percpu_elem), or NULL. */
 	void *(*lookup_percpu)(struct map *map, const void *key, u32 cpu);
+	/* lookup as arithmetic; NULL: it is not. */
+	void (*elements)(const struct map *map, struct map_elements *ret_elements);
 	/* Copies the whole value out and deletes the element in one step (BPF_MAP_LOOKUP_AND_DELETE_ELEM). */
 	int (*take_out)(struct map *map, const void *key, void *value);
 	/* This process's view beyond the mapping: sets type_view. After init at creation; at every open. NULL: none. */
 	int (*open)(struct map *map);
 	void (*close)(struct map *map);
+};
+
+/* Where values are, for types whose keys are their numbers: value key of a slot is at
+ * data + key * stride + slot * slot_stride. slots: 0 where all see the same. */
+struct map_elements {
+	u32 stride, slots, slot_stride;
 };
 
 #define MAP_PAGE 4096u

@@ -55,6 +55,13 @@ static void *lookup_array(struct map *map, const void *key)
 	return lookup_array_of(map, key, percpu_slot());
 }
 
+static void array_elements(const struct map *map, struct map_elements *ret_elements)
+{
+	*ret_elements = (struct map_elements){.stride = map->value_stride * map->cpus,
+					      .slots = map->cpus,
+					      .slot_stride = map->value_stride};
+}
+
 static int update_array(struct map *map, const void *key, const void *value, u64 flags)
 {
 	u32 index = array_index(key);
@@ -97,6 +104,7 @@ const struct map_ops percpu_array_ops = {
 	.data_size = array_bytes,
 	.lookup = lookup_array,
 	.lookup_percpu = lookup_array_of,
+	.elements = array_elements,
 	.update = update_array,
 	.delete = array_delete,
 	.next_key = array_next_key,

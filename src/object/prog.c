@@ -105,6 +105,11 @@ static void *map_value(void *opaque, u32 index, u32 offset)
 	return map && map->ops->value_addr ? map->ops->value_addr(map, offset) : NULL;
 }
 
+static bool in_place(void *opaque, u32 id, u32 map_index, struct jit_in_place *ret_how)
+{
+	return helper_in_place(id, map_handle(opaque, map_index), ret_how);
+}
+
 /*
  * Programs are compiled near each other, so that direct tail calls reach. anchor: where one of them is or was.
  */
@@ -128,6 +133,7 @@ struct exec_code *prog_code(struct object *object)
 			.helper = helper_address,
 			.map_handle = map_handle,
 			.map_value = map_value,
+			.in_place = in_place,
 			.opaque = object,
 			.tail_slots = offsetof(struct map, type_view),
 		};

@@ -5,8 +5,11 @@
  *   return address
  *   saved rbp            only when the subprogram uses its stack
  *   BPF stack            rbp - stack_depth .. rbp
+ *   padding              when it calls: rsp is 16-aligned below the saved registers
  *   saved registers      the callee-saved ones among its BPF registers
- *   padding              when it calls: rsp is 16-aligned
+ *
+ * One that neither calls nor saves registers has its stack below rsp, in the 128 bytes that signal handlers spare. Without
+ * a frame pointer the padding is below the saved registers.
  */
 #include "arch/x86_64/jit.h"
 
@@ -21,6 +24,9 @@ const u8 jit_reg[] = {
 	[BPF_REG_8] = X86_R14, [BPF_REG_9] = X86_R15, [BPF_REG_10] = X86_RBP,
 };
 
+/* Below rsp, what no signal handler touches: System V ABI, 3.2.2. */
+#define RED_ZONE 128
+
 static const u8 first_saved = BPF_REG_6, last_saved = BPF_REG_9;
 
 static bool has_frame(const struct jit_sub *sub)
@@ -33,14 +39,35 @@ static bool saves(const struct jit_sub *sub, u32 bpf_reg)
 	return sub->used & 1u << bpf_reg;
 }
 
-/* Bytes below the pushed registers that align rsp. */
-static s32 padding(const struct jit_sub *sub)
+static u32 saved_count(const struct jit_sub *sub)
 {
-	u32 words = 1 + (has_frame(sub) ? 1 + sub->stack_depth / 8 : 0);
+	u32 count = 0;
 
 	for (u32 reg = first_saved; reg <= last_saved; reg++)
-		words += saves(sub, reg);
+		count += saves(sub, reg);
+	return count;
+}
+
+/* Bytes that align rsp. */
+static s32 padding(const struct jit_sub *sub)
+{
+	u32 words = 1 + (has_frame(sub) ? 1 + sub->stack_depth / 8 : 0) + saved_count(sub);
+
 	return sub->calls && words % 2 ? 8 : 0;
+}
+
+/* What rsp moves by for stack and padding of a subprogram with a frame pointer. */
+static s32 frame_size(const struct jit_sub *sub)
+{
+	if (!sub->calls && !saved_count(sub) && sub->stack_depth <= RED_ZONE)
+		return 0;
+	return (s32)sub->stack_depth + padding(sub);
+}
+
+/* Depth of the CFA over rsp, as the body has it, but for the saved registers and what is below them. */
+static s32 depth_over_saved(const struct jit_sub *sub)
+{
+	return has_frame(sub) ? 16 + frame_size(sub) : 8;
 }
 
 /* A subprogram begins: nothing of the one before it holds. */
@@ -62,19 +89,18 @@ static void note_depth(struct codebuf *buf, const struct jit_sub *sub, s32 depth
 int x86_64_jit_prologue(struct codebuf *buf, const struct jit_unit *unit, u32 subprog)
 {
 	const struct jit_sub *sub = &unit->subs[subprog];
-	s32 depth = 8; /* from rsp to the CFA */
+	s32 depth = depth_over_saved(sub);
 
 	jit_callback_entry(buf, sub);
 	note_called(buf);
 	if (has_frame(sub)) {
 		asm_push(buf, X86_RBP);
-		codebuf_note(buf, FRAME_CFA, X86_RSP, depth += 8);
-		codebuf_note(buf, FRAME_SAVED, X86_RBP, -depth);
+		codebuf_note(buf, FRAME_CFA, X86_RSP, 16);
+		codebuf_note(buf, FRAME_SAVED, X86_RBP, -16);
 		asm_mov(buf, 8, X86_RBP, X86_RSP);
-		codebuf_note(buf, FRAME_CFA, X86_RBP, depth);
-		if (sub->stack_depth)
-			asm_alu_imm(buf, 8, ASM_SUB, X86_RSP, (s32)sub->stack_depth);
-		depth += (s32)sub->stack_depth;
+		codebuf_note(buf, FRAME_CFA, X86_RBP, 16);
+		if (frame_size(sub))
+			asm_alu_imm(buf, 8, ASM_SUB, X86_RSP, frame_size(sub));
 	}
 	for (u32 reg = first_saved; reg <= last_saved; reg++) {
 		if (!saves(sub, reg))
@@ -83,20 +109,17 @@ int x86_64_jit_prologue(struct codebuf *buf, const struct jit_unit *unit, u32 su
 		note_depth(buf, sub, depth += 8);
 		codebuf_note(buf, FRAME_SAVED, jit_reg[reg], -depth);
 	}
-	if (padding(sub))
-		asm_alu_imm(buf, 8, ASM_SUB, X86_RSP, padding(sub));
-	note_depth(buf, sub, depth + padding(sub));
+	if (padding(sub) && !has_frame(sub)) {
+		asm_push(buf, X86_RAX); /* a byte; its value is nobody's */
+		note_depth(buf, sub, depth + 8);
+	}
 	return 0;
 }
 
-/* From rsp to the CFA in the body of sub. */
+/* From rsp to the CFA in the body of sub, without a frame pointer. */
 static s32 body_depth(const struct jit_sub *sub)
 {
-	s32 depth = 8 + (has_frame(sub) ? 8 + (s32)sub->stack_depth : 0);
-
-	for (u32 reg = first_saved; reg <= last_saved; reg++)
-		depth += saves(sub, reg) ? 8 : 0;
-	return depth + padding(sub);
+	return depth_over_saved(sub) + 8 * (s32)saved_count(sub) + padding(sub);
 }
 
 void jit_note_pushed(struct codebuf *buf, const struct jit_sub *sub, u32 words)
@@ -108,8 +131,8 @@ void jit_unwind(struct codebuf *buf, const struct jit_sub *sub)
 {
 	s32 depth = body_depth(sub) - padding(sub);
 
-	if (padding(sub)) {
-		asm_alu_imm(buf, 8, ASM_ADD, X86_RSP, padding(sub));
+	if (padding(sub) && !has_frame(sub)) {
+		asm_alu_imm(buf, 8, ASM_ADD, X86_RSP, 8);
 		note_depth(buf, sub, depth);
 	}
 	for (u32 reg = last_saved; reg >= first_saved; reg--) {
@@ -120,7 +143,10 @@ void jit_unwind(struct codebuf *buf, const struct jit_sub *sub)
 		note_depth(buf, sub, depth -= 8);
 	}
 	if (has_frame(sub)) {
-		asm_byte(buf, 0xc9); /* leave */
+		if (frame_size(sub))
+			asm_byte(buf, 0xc9); /* leave */
+		else
+			asm_pop(buf, X86_RBP);
 		codebuf_note(buf, FRAME_RESTORED, X86_RBP, 0);
 		codebuf_note(buf, FRAME_CFA, X86_RSP, 8);
 	}
@@ -135,18 +161,17 @@ int x86_64_jit_epilogue(struct codebuf *buf, const struct jit_unit *unit, u32 su
 
 void jit_note_frame(struct codebuf *buf, const struct jit_sub *sub)
 {
-	s32 depth = 8;
+	s32 depth = depth_over_saved(sub);
 
 	if (has_frame(sub)) {
-		codebuf_note(buf, FRAME_SAVED, X86_RBP, -(depth += 8));
-		codebuf_note(buf, FRAME_CFA, X86_RBP, depth);
-		depth += (s32)sub->stack_depth;
+		codebuf_note(buf, FRAME_SAVED, X86_RBP, -16);
+		codebuf_note(buf, FRAME_CFA, X86_RBP, 16);
 	}
 	for (u32 reg = first_saved; reg <= last_saved; reg++) {
 		if (saves(sub, reg))
 			codebuf_note(buf, FRAME_SAVED, jit_reg[reg], -(depth += 8));
 	}
-	note_depth(buf, sub, depth + padding(sub));
+	jit_note_pushed(buf, sub, 0);
 }
 
 /* Fetch and prediction work on aligned blocks. */
@@ -172,19 +197,6 @@ static int load_constant(struct codebuf *buf, const struct jit_unit *unit, u32 i
 	return 2;
 }
 
-/* A constant that nobody reads, such as the map and the key of a direct tail call. Returns its slots, or 0. */
-static int dead_constant(const struct jit_unit *unit, u32 index)
-{
-	const struct bpf_insn *insn = &unit->insns[index];
-
-	if (unit->live[index] & 1u << insn->dst_reg)
-		return 0;
-	if (insn_is_ld_imm64(insn))
-		return 2;
-	return insn->code == (BPF_ALU | BPF_MOV | BPF_K) ||
-	       insn->code == (BPF_ALU64 | BPF_MOV | BPF_K);
-}
-
 int x86_64_jit_insn(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	const struct bpf_insn *insn = &unit->insns[index];
@@ -193,8 +205,6 @@ int x86_64_jit_insn(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 
 	if (insn->dst_reg > BPF_REG_10 || insn->src_reg > BPF_REG_10)
 		return -EINVAL;
-	if (dead_constant(unit, index))
-		return dead_constant(unit, index);
 	fused = jit_fuse(buf, unit, index);
 	if (fused)
 		return (int)fused;
@@ -246,8 +256,9 @@ static bool needs_scratch(const struct bpf_insn *insn)
 	return false;
 }
 
-static u32 insn_clobbers(const struct jit_unit *unit, const struct bpf_insn *insn)
+static u32 insn_clobbers(const struct jit_unit *unit, u32 index)
 {
+	const struct bpf_insn *insn = &unit->insns[index];
 	u32 scratch = X86_BIT(JIT_TEMP) | X86_BIT(JIT_TEMP2) | X86_BIT(JIT_TEMP3);
 	u8 mode = insn_mode(insn);
 	u32 changed = X86_BIT(X86_RAX);
@@ -257,6 +268,8 @@ static u32 insn_clobbers(const struct jit_unit *unit, const struct bpf_insn *ins
 		return X86_CALLER_SAVED;
 	if (insn_is_tail_call(insn))
 		return X86_CALLER_SAVED;
+	if (unit->targets[index] & JIT_IN_PLACE)
+		return changed | jit_in_place_clobbers(unit, index);
 	if (insn_is_call_helper(insn))
 		return unit->helper_clobbers ? unit->helper_clobbers((u32)insn->imm) | changed
 					     : X86_CALLER_SAVED;
@@ -277,7 +290,7 @@ u32 x86_64_jit_clobbers(const struct jit_unit *unit)
 	u32 changed = X86_BIT(X86_RAX);
 
 	for (u32 i = 0; i < unit->insn_cnt; i++) {
-		changed |= insn_clobbers(unit, &unit->insns[i]);
+		changed |= insn_clobbers(unit, i);
 		if (insn_is_ld_imm64(&unit->insns[i]))
 			i++;
 	}

@@ -56,6 +56,12 @@ void jit_swap_bytes(struct codebuf *buf, u8 reg, u32 bits);
 void jit_call_fault_load(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 int jit_call(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 
+/* jit_in_place.c: a call marked JIT_IN_PLACE, and what it changes besides rax. */
+void jit_in_place(struct codebuf *buf, const struct jit_unit *unit, u32 index);
+u32 jit_in_place_clobbers(const struct jit_unit *unit, u32 index);
+/* rel32 where target is in reach, else through rax. */
+void jit_call_address(struct codebuf *buf, u64 target);
+
 /* jit_tail.c. The entry is where C calls a callback; nothing for other subprograms. */
 void jit_callback_entry(struct codebuf *buf, const struct jit_sub *sub);
 u32 jit_callback_entry_size(const struct jit_sub *sub);

@@ -29,7 +29,7 @@ static void pop(struct codebuf *buf, struct pushes *pushes, u8 reg)
 	jit_note_pushed(buf, pushes->sub, --pushes->words);
 }
 
-static void call_address(struct codebuf *buf, u64 target)
+void jit_call_address(struct codebuf *buf, u64 target)
 {
 	if (buf->bytes && asm_reaches(buf, 5, target)) {
 		asm_call(buf, target);
@@ -58,7 +58,7 @@ void jit_call_fault_load(struct codebuf *buf, const struct jit_unit *unit, u32 i
 		push(buf, &pushes, X86_RAX);
 	asm_lea(buf, X86_RDI, jit_reg[insn->src_reg], insn->off);
 	asm_mov_imm(buf, X86_RSI, insn_access_size(insn));
-	call_address(buf, unit->fault_load);
+	jit_call_address(buf, unit->fault_load);
 	asm_mov(buf, 8, JIT_TEMP, X86_RAX);
 	if (count & 1)
 		pop(buf, &pushes, X86_RAX);
@@ -78,7 +78,7 @@ static void call_register(struct codebuf *buf, const struct jit_unit *unit, u32 
 		push(buf, &pushes, args[i]);
 	push(buf, &pushes, X86_R8);
 	asm_mov(buf, 4, X86_RDI, jit_reg[unit->insns[index].dst_reg]);
-	call_address(buf, unit->helper_lookup);
+	jit_call_address(buf, unit->helper_lookup);
 	pop(buf, &pushes, X86_R8);
 	for (u32 i = ARRAY_SIZE(args); i > 0; i--)
 		pop(buf, &pushes, args[i - 1]);
@@ -106,6 +106,10 @@ int jit_call(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	const struct bpf_insn *insn = &unit->insns[index];
 
+	if (unit->targets[index] & JIT_IN_PLACE) {
+		jit_in_place(buf, unit, index);
+		return 0;
+	}
 	if (insn_uses_reg(insn)) {
 		call_register(buf, unit, index);
 		return 0;
@@ -114,7 +118,7 @@ int jit_call(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	case INSN_CALL_HELPER:
 		if (insn_is_tail_call(insn))
 			return jit_tail_call(buf, unit, index);
-		call_address(buf, unit->values[index]);
+		jit_call_address(buf, unit->values[index]);
 		return 0;
 	case INSN_CALL_SUBPROG:
 		return call_subprog(buf, unit, index);
