@@ -307,8 +307,8 @@ static void spell_path(const struct inject *inject, int far_fd, char *path, size
 	snprintf(path + length, size - length, "%d", far_fd);
 }
 
-/* dlopen of the target's own descriptor. *ret_base: where the agent was mapped. */
-static int open_agent(struct inject *inject, int far_fd, u64 *ret_base)
+/* dlopen of the target's own descriptor. *ret_base: where the agent was mapped; *ret_map: its link map. */
+static int open_agent(struct inject *inject, int far_fd, u64 *ret_base, u64 *ret_map)
 {
 	char path[128];
 	u64 far_path, handle = 0;
@@ -325,10 +325,13 @@ static int open_agent(struct inject *inject, int far_fd, u64 *ret_base)
 		return explain_dlopen(inject);
 	/* struct link_map begins with the load bias. */
 	error = remote_read(&inject->remote, handle, ret_base, sizeof(*ret_base));
-	return error ? target_failed(inject, "reading the link map", error) : 0;
+	if (error)
+		return target_failed(inject, "reading the link map", error);
+	*ret_map = handle;
+	return 0;
 }
 
-static int deliver(struct inject *inject, u64 *ret_base)
+static int deliver(struct inject *inject, u64 *ret_base, u64 *ret_map)
 {
 	u64 far_name;
 	long fd;
@@ -349,9 +352,21 @@ static int deliver(struct inject *inject, u64 *ret_base)
 	if (error)
 		target_failed(inject, "writing the agent", error);
 	else
-		error = open_agent(inject, (int)fd, ret_base);
+		error = open_agent(inject, (int)fd, ret_base, ret_map);
 	remote_syscall(&inject->remote, SYS_close, (u64)fd, 0, 0, 0, 0, 0);
 	return error;
+}
+
+int inject_self_fd(void)
+{
+	size_t size = (size_t)(agent_blob_end - agent_blob_start);
+	int fd = memfd_create("inlay-agent", MFD_CLOEXEC);
+
+	if (fd >= 0 && write(fd, agent_blob_start, size) != (ssize_t)size) {
+		close(fd);
+		return -ENOSPC;
+	}
+	return fd < 0 ? -errno : fd;
 }
 
 /* Copies of this build's agent that the process has mapped. Returns how many. */
@@ -394,10 +409,11 @@ static int fetch_fd(const struct inject *inject, int far_fd)
 	return fd;
 }
 
-/* Calls agent_entry of the copy at base with one end of the pair. */
-static int enter(struct inject *inject, u64 base, int far_fd, int *ret_result)
+/* Calls agent_entry of the copy at base with one end of the pair. map: of a new copy. */
+static int enter(struct inject *inject, u64 base, u64 map, int far_fd, int *ret_result)
 {
-	struct agent_params params = {.version = WIRE_VERSION, .session_fd = far_fd};
+	struct agent_params params = {
+		.version = WIRE_VERSION, .session_fd = far_fd, .link_map = map};
 	u64 far_params, result = 0;
 	int error = remote_put(&inject->remote, &params, sizeof(params), &far_params);
 
@@ -413,16 +429,16 @@ static int enter(struct inject *inject, u64 base, int far_fd, int *ret_result)
 /* Enters a copy that is there already, or a new one. */
 static int enter_any(struct inject *inject, int far_fd)
 {
-	u64 bases[MAX_COPIES];
+	u64 bases[MAX_COPIES], map = 0;
 	u32 copies = loaded_copies(inject, bases);
 	int result = AGENT_STALE, error = 0;
 
 	for (u32 i = copies; !error && result == AGENT_STALE && i-- > 0;)
-		error = enter(inject, bases[i], far_fd, &result);
+		error = enter(inject, bases[i], 0, far_fd, &result);
 	if (!error && result == AGENT_STALE) {
-		error = deliver(inject, &bases[0]);
+		error = deliver(inject, &bases[0], &map);
 		if (!error)
-			error = enter(inject, bases[0], far_fd, &result);
+			error = enter(inject, bases[0], map, far_fd, &result);
 	}
 	if (!error && result)
 		error = target_failed(inject, "starting the agent's thread",

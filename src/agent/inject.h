@@ -34,6 +34,9 @@ int problem_set(const struct problem *problem, int error, const char *format, ..
 int inject_session(struct process *process, pid_t held, const struct problem *problem,
 		   u64 *ret_stack);
 
+/* The agent as a file of this process, to be closed by the caller. -errno. */
+int inject_self_fd(void);
+
 /* ---- inject_check.c ---- */
 int inject_check(const struct process *process, pid_t held, const struct problem *problem);
 /* Who traces the thread; 0: nobody, or it is gone. */

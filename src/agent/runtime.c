@@ -385,6 +385,7 @@ static bool end_control(bool failed)
 		word_wait(&runtime.deputy_tid, tid, 1);
 	close_fd(&runtime.door_fd);
 	close_fd(&runtime.proc_fd);
+	self_close();
 	return true;
 }
 
@@ -478,6 +479,8 @@ int agent_entry(const struct agent_params *params)
 		hook_restore_inherited();
 		return AGENT_STALE;
 	}
+	if (params->link_map)
+		self_set_link_map(params->link_map);
 	for (;;) {
 		u32 tid;
 

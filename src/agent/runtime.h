@@ -24,6 +24,20 @@ void runtime_tids(u32 ret_tids[2]);
 /* The directory descriptor of /proc/self: it stays right when the program changes its root or identity. */
 int runtime_proc_fd(void);
 
+/* ---- runtime_self.c: what debuggers see of us ---- */
+
+/* The dynamic linker's record of this copy; 0: not known. Any thread of the program. */
+void self_set_link_map(u64 link_map);
+/* Has the control thread no file of the agent? */
+bool self_wants_file(void);
+/*
+ * Takes the descriptor of the agent's file. By its path the dynamic linker's list names the agent from then on: debuggers open it
+ * and find the symbols behind which generated code is described.
+ */
+void self_set_file(int fd);
+/* The descriptor table ends. */
+void self_close(void);
+
 /* ---- runtime_creds.c: follow the program's identity ---- */
 
 /* Takes on the program's user and group ids where they changed. The calling thread only. 0 or -errno. */

@@ -18,6 +18,7 @@
 #include "maps/map.h"
 #include "sync/participant.h"
 #include "sync/reader.h"
+#include "unwind/debugger.h"
 #include "unwind/modules.h"
 #include "unwind/register.h"
 
@@ -85,6 +86,7 @@ static void serve_hello(struct session *session)
 		answer.error = fault_init();
 		fault_ready = !answer.error;
 	}
+	answer.wants_self = self_wants_file();
 	runtime_tids(answer.agent_tids);
 	wire_send(session->fd, WIRE_HELLO, &answer, sizeof(answer), NULL, 0);
 }
@@ -299,19 +301,38 @@ static void serve_unwind(struct session *session)
 	session_reply(session, MIN(error, 0), 0, error < 0 ? "cannot use an unwind table" : NULL);
 }
 
+static struct unwind_hooked hooked_returns(void)
+{
+	struct shadow_layout layout;
+
+	shadow_layout(&layout);
+	return (struct unwind_hooked){layout.list, layout.top,	  layout.entries, layout.entry_size,
+				      layout.slot, layout.target, layout.landing};
+}
+
+static void serve_self(struct session *session)
+{
+	const struct unwind_hooked hooked = hooked_returns();
+	int fd = take_fd(&session->message, 0);
+
+	if (fd >= 0 && self_wants_file())
+		self_set_file(fd);
+	else if (fd >= 0)
+		sys_close(fd);
+	debugger_init(&hooked);
+	session_reply(session, MIN(fd, 0), 0, NULL);
+}
+
 static void serve_runtime(struct session *session)
 {
 	const struct wire_runtime *request = (const void *)session->message.payload;
-	struct shadow_layout layout;
+	const struct unwind_hooked hooked = hooked_returns();
 
 	if (session->message.size != sizeof(*request)) {
 		session_reply(session, -EPROTO, 0, NULL);
 		return;
 	}
-	shadow_layout(&layout);
-	unwind_register_init(&(struct unwind_hooked){layout.list, layout.top, layout.entries,
-						     layout.entry_size, layout.slot, layout.target,
-						     layout.landing});
+	unwind_register_init(&hooked);
 	unwind_register_runtime(
 		&(struct unwind_runtime){request->register_info, request->deregister_info});
 	session_reply(session, 0, 0, NULL);
@@ -330,13 +351,21 @@ static void serve_unknown(struct session *session)
 int session_serve(struct session *session)
 {
 	static void (*const table[])(struct session *) = {
-		[WIRE_HELLO] = serve_hello,	  [WIRE_MEM] = serve_mem,
-		[WIRE_REGISTRY] = serve_registry, [WIRE_PRINTK] = serve_printk,
-		[WIRE_MAP] = serve_map,		  [WIRE_PROG] = program_serve,
-		[WIRE_SITES] = serve_sites,	  [WIRE_ATTACH] = serve_attach,
-		[WIRE_DETACH] = serve_detach,	  [WIRE_DROP_PROG] = program_serve_drop,
-		[WIRE_STATS] = serve_stats,	  [WIRE_REFRESH] = serve_refresh,
-		[WIRE_UNWIND] = serve_unwind,	  [WIRE_RUNTIME] = serve_runtime,
+		[WIRE_HELLO] = serve_hello,
+		[WIRE_MEM] = serve_mem,
+		[WIRE_REGISTRY] = serve_registry,
+		[WIRE_PRINTK] = serve_printk,
+		[WIRE_SELF] = serve_self,
+		[WIRE_MAP] = serve_map,
+		[WIRE_PROG] = program_serve,
+		[WIRE_SITES] = serve_sites,
+		[WIRE_ATTACH] = serve_attach,
+		[WIRE_DETACH] = serve_detach,
+		[WIRE_DROP_PROG] = program_serve_drop,
+		[WIRE_STATS] = serve_stats,
+		[WIRE_REFRESH] = serve_refresh,
+		[WIRE_UNWIND] = serve_unwind,
+		[WIRE_RUNTIME] = serve_runtime,
 		[WIRE_SLOTS] = tail_serve_slots,
 	};
 	u32 kind;

@@ -136,7 +136,7 @@ static u32 find_thread(pid_t pid, u32 inner_tid)
 	return found;
 }
 
-static int say_hello(struct target *target, u64 stack)
+static int say_hello(struct target *target, u64 stack, bool *ret_wants_self)
 {
 	struct wire_hello hello = {
 		.stack = stack, .stack_size = REMOTE_STACK, .version = WIRE_VERSION};
@@ -149,6 +149,7 @@ static int say_hello(struct target *target, u64 stack)
 		return -EPROTO;
 	for (u32 i = 0; i < 2; i++)
 		target->stop.skip[i] = find_thread(target->pid, answer->agent_tids[i]);
+	*ret_wants_self = answer->wants_self;
 	return answer->error;
 }
 
@@ -175,12 +176,16 @@ static int open_memory(pid_t pid)
 
 static int set_up(struct target *target, u64 stack, const struct problem *problem)
 {
-	int error = say_hello(target, stack);
+	bool wants_self = false;
+	int error = say_hello(target, stack, &wants_self);
 
 	if (!error)
 		error = send_fd(target, WIRE_MEM, open_memory(target->pid));
 	if (!error)
 		error = send_fd(target, WIRE_REGISTRY, object_registry_fd());
+	/* Without it debuggers see less; that is all. */
+	if (!error && wants_self && send_fd(target, WIRE_SELF, inject_self_fd()) == -ESRCH)
+		error = -ESRCH;
 	if (error)
 		problem_set(problem, error,
 			    error == -ESRCH

@@ -8,7 +8,7 @@
  *
  *   loader                agent
  *     HELLO        ->            version and process id are compared
- *     MEM, REGISTRY, PRINTK ->   descriptors the session works with
+ *     MEM, REGISTRY, PRINTK, SELF -> descriptors the session works with
  *     MAP, PROG    ->            what a program is made of; the reply's value is a handle
  *     SLOTS        ->            which programs the tail calls through a prog array lead to
  *     UNWIND...    ->            how to walk stacks through each module, for programs that do
@@ -37,6 +37,7 @@ enum wire_kind {
 	WIRE_MEM,
 	WIRE_REGISTRY,
 	WIRE_PRINTK,
+	WIRE_SELF,
 	WIRE_MAP,
 	WIRE_PROG,
 	WIRE_SLOTS,
@@ -73,6 +74,7 @@ struct wire_hello {
 	u32 agent_tids
 		[2]; /* filled in by the agent's answer (a wire_hello in place of a wire_reply) */
 	s32 error;
+	u32 wants_self; /* by the agent: it has no file of itself, which WIRE_SELF brings */
 };
 
 struct wire_map {
@@ -145,7 +147,7 @@ struct wire_stats {
 struct agent_params {
 	u32 version;
 	s32 session_fd; /* in the table of the thread that enters */
-	u64 token;	/* of the build: see inject_load.c */
+	u64 link_map;	/* the dynamic linker's record of a copy just loaded; else 0 */
 };
 
 /* Results of agent_entry beside 0 and -errno. */

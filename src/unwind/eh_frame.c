@@ -7,6 +7,7 @@
 
 /* Call frame instructions. */
 enum {
+	CFA_ADVANCE_LOC = 0x40, /* and how far, below 64 */
 	CFA_ADVANCE_LOC4 = 0x04,
 	CFA_OFFSET_EXTENDED_SF = 0x11,
 	CFA_SAME_VALUE = 0x08,
@@ -314,6 +315,16 @@ static void put_change(struct eh_frame *out, const struct unwind_row *old,
 	}
 }
 
+static void put_advance(struct eh_frame *out, u32 bytes)
+{
+	if (bytes < 64) {
+		put(out, CFA_ADVANCE_LOC | bytes, 1);
+	} else {
+		put(out, CFA_ADVANCE_LOC4, 1);
+		put(out, bytes, 4);
+	}
+}
+
 static void put_fde(struct eh_frame *out, const struct code_range *range, u64 cie)
 {
 	u64 start = begin_record(out);
@@ -336,14 +347,22 @@ static void put_fde(struct eh_frame *out, const struct code_range *range, u64 ci
 		if (!can_say(&fold.row))
 			continue;
 		if (range->notes[i].at != at) {
-			put(out, CFA_ADVANCE_LOC4, 1);
-			put(out, range->notes[i].at - at, 4);
+			put_advance(out, range->notes[i].at - at);
 			at = range->notes[i].at;
 		}
 		put_change(out, &last, &fold.row);
 		last = fold.row;
 	}
 	end_record(out, start);
+}
+
+u64 eh_frame_guess(const struct code_map *map)
+{
+	u64 size = 512;
+
+	for (u32 i = 0; i < map->count; i++)
+		size += 48 + 8 * map->ranges[i]->count;
+	return size;
 }
 
 void eh_frame_write(struct eh_frame *out, const struct code_map *map,

@@ -28,6 +28,8 @@ struct eh_frame {
 	u64 size, capacity;
 };
 
+/* About how many bytes these records take: seldom less than they do. */
+u64 eh_frame_guess(const struct code_map *map);
 /* All records and the terminator. Agent thread. */
 void eh_frame_write(struct eh_frame *out, const struct code_map *map,
 		    const struct unwind_hooked *hooked);

@@ -65,20 +65,21 @@ static void free_rested(void)
 
 static struct told *write_records(const struct code_map *map)
 {
-	struct eh_frame out = {0};
 	struct told *told = arena_alloc(sizeof(*told));
+	struct eh_frame out = {.size = eh_frame_guess(map)};
 
 	if (!told)
 		return NULL;
-	eh_frame_write(&out, map, &hooked);
-	out.capacity = out.size;
-	out.size = 0;
-	out.bytes = told->records = arena_alloc(out.capacity);
-	if (!out.bytes) {
-		arena_free(told);
-		return NULL;
-	}
-	eh_frame_write(&out, map, &hooked);
+	do {
+		arena_free(out.bytes);
+		out = (struct eh_frame){.bytes = arena_alloc(out.size), .capacity = out.size};
+		if (!out.bytes) {
+			arena_free(told);
+			return NULL;
+		}
+		eh_frame_write(&out, map, &hooked);
+	} while (out.size > out.capacity);
+	told->records = out.bytes;
 	return told;
 }
 
