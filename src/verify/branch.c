@@ -341,6 +341,40 @@ static int check_operands(struct verifier *env, const struct bpf_insn *insn)
 	return 0;
 }
 
+/* -- Copies of one number -- */
+
+static void keep_linked(struct reg *reg, u32 id, u32 *kept)
+{
+	if (reg->type != REG_SCALAR || reg->id != id)
+		return;
+	if (*kept < MAX_LINKED)
+		++*kept;
+	else
+		reg->id = 0;
+}
+
+/*
+ * A jump learns of at most MAX_LINKED copies of its operands; of others it is forgotten that they are copies. The kernel's
+ * limit (collect_linked_regs), in its order: without it some programs would be accepted that the kernel refuses.
+ */
+static void limit_links(struct verifier *env, const struct reg *operand, u32 *kept)
+{
+	u32 id = operand->id;
+
+	if (operand->type != REG_SCALAR || !id)
+		return;
+	for (u32 f = env->state->depth; f-- > 0;) {
+		struct frame *frame = env->state->frames[f];
+
+		for (u32 i = 0; i < REG_FP; i++)
+			keep_linked(&frame->regs[i], id, kept);
+		for (u32 i = 0; i < frame->slot_cnt; i++) {
+			if (frame->slots[i].kind[0] == BYTE_SPILL)
+				keep_linked(&frame->slots[i].spill, id, kept);
+		}
+	}
+}
+
 int branch_step(struct verifier *env, const struct bpf_insn *insn, u32 *ret_next)
 {
 	u32 target = env->insn + 1 + (u32)(s32)insn->off;
@@ -348,6 +382,7 @@ int branch_step(struct verifier *env, const struct bpf_insn *insn, u32 *ret_next
 	const struct reg *src = &imm;
 	struct state *taken;
 	enum cond_outcome outcome;
+	u32 kept = 0;
 	int err = check_operands(env, insn);
 
 	if (err)
@@ -362,6 +397,9 @@ int branch_step(struct verifier *env, const struct bpf_insn *insn, u32 *ret_next
 		*ret_next = outcome == COND_ALWAYS ? target : env->insn + 1;
 		return 0;
 	}
+	if (insn_uses_reg(insn))
+		limit_links(env, src, &kept);
+	limit_links(env, dst, &kept);
 	taken = walk_push(env, target, env->insn, &err);
 	if (!taken)
 		return err;

@@ -25,6 +25,7 @@
 #define MAX_PACKET_OFF 0xffff
 #define RINGBUF_ALIGN  8
 #define TURN_CNT       8
+#define MAX_LINKED     6
 
 /* What a register or a spilled slot holds. */
 enum reg_type {
