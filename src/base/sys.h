@@ -268,9 +268,7 @@ static inline int sys_futex(u32 *address, int op, u32 value, const struct timesp
 struct sys_sigaction {
 	void *handler; /* SIG_DFL, SIG_IGN, void (*)(int) or, with SA_SIGINFO, void (*)(int, siginfo_t *, void *) */
 	unsigned long flags;
-#if defined(__x86_64__)
-	void *restorer; /* with SYS_SA_RESTORER: returns from the signal frame; the kernel insists on one */
-#endif
+	void *restorer; /* with SYS_SA_RESTORER: returns from the signal frame; x86-64 insists on one */
 	u64 mask;
 };
 
