@@ -8,7 +8,7 @@ set -eu
 build="gcc libc6-dev make meson ninja-build pkg-config clang llvm libbpf-dev libelf-dev libdw-dev
 	zlib1g-dev libzydis-dev xz-utils"
 check="bpftool clang-format clang-tidy gdb strace python3 redis-server redis-tools nginx-light libsqlite3-0 libjson-c-dev man-db
-	gcc-multilib musl-tools binutils util-linux pahole universal-ctags spin"
+	gcc-multilib musl-tools binutils util-linux pahole universal-ctags spin systemtap-sdt-dev"
 
 case ${1:-check} in
 build) want=$build ;;

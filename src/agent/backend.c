@@ -201,37 +201,93 @@ static int find_offset(struct process *process, const struct process_module *mod
 	return error ? problem_set(problem, error, "%s", process_problem()) : 0;
 }
 
-static int plan_site(struct process *process, const struct process_module *module,
-		     struct binary *binary, const struct link_request *request, u32 index,
-		     const struct problem *problem, struct site_spec *spec)
+/* What is being planned, for the functions that refuse it. */
+struct place {
+	struct process *process;
+	const struct process_module *module;
+	struct binary *binary;
+	const struct link_request *request;
+	const struct problem *problem;
+	u64 offset, semaphore; /* in the file; semaphore 0: none */
+};
+
+static bool is_point(const struct place *place)
 {
+	const struct link_request *request = place->request;
+	const struct binary_function *function = binary_at_offset(place->binary, place->offset);
+
+	return request->kind == LINK_REGS && !request->at_return && !request->function &&
+	       (!function || function->file_offset != place->offset);
+}
+
+static int plan_point(const struct place *place, struct site_spec *spec)
+{
+	const char *reason = "";
+	u64 address;
+	int error = binary_offset_to_address(place->binary, place->offset, &address);
+
+	if (!error)
+		error = binary_plan_point(place->binary, address, spec, &reason);
+	return error ? problem_set(place->problem, error, "offset %#llx of %s cannot be probed: %s",
+				   (unsigned long long)place->offset, place->module->path, reason)
+		     : 0;
+}
+
+static int plan_entry(const struct place *place, struct site_spec *spec)
+{
+	const struct link_request *request = place->request;
 	const struct binary_function *function = NULL;
 	const char *reason = "";
-	u64 offset = request->offsets ? request->offsets[index] : 0;
-	char foreign[512];
-	int error = 0;
+	int error = find_function(place->process, place->module, place->binary, place->offset,
+				  place->problem, &function);
 
-	if (request->function)
-		error = find_offset(process, module, binary, request->function, problem, &offset);
-	if (!error)
-		error = find_function(process, module, binary, offset, problem, &function);
 	if (error)
 		return error;
 	if (side_of(request) != HOOK_ENTRY && returns_twice(function))
-		return problem_set(problem, -EOPNOTSUPP,
+		return problem_set(place->problem, -EOPNOTSUPP,
 				   "%s in %s returns twice: only its entry can be probed",
-				   function->name, module->path);
+				   function->name, place->module->path);
+	error = binary_plan(place->binary, function, spec, &reason);
+	return error ? problem_set(place->problem, error, "%s in %s cannot be entered: %s",
+				   function->name ? function->name : "the function",
+				   place->module->path, reason)
+		     : 0;
+}
+
+static int plan_semaphore(const struct place *place, struct site_spec *spec)
+{
+	if (!place->semaphore)
+		return 0;
+	if (binary_offset_to_address(place->binary, place->semaphore, &spec->semaphore))
+		return problem_set(place->problem, -EINVAL,
+				   "%s has nothing at the semaphore's offset %#llx",
+				   place->module->path, (unsigned long long)place->semaphore);
+	return 0;
+}
+
+static int plan_site(struct place *place, u32 index, struct site_spec *spec)
+{
+	const struct link_request *request = place->request;
+	char foreign[512];
+	int error = 0;
+
+	place->offset = request->offsets ? request->offsets[index] : 0;
+	place->semaphore = request->semaphores ? request->semaphores[index] : 0;
+	if (request->function)
+		error = find_offset(place->process, place->module, place->binary, request->function,
+				    place->problem, &place->offset);
 	memset(spec, 0, sizeof(*spec));
-	error = binary_plan(binary, function, spec, &reason);
+	if (!error)
+		error = is_point(place) ? plan_point(place, spec) : plan_entry(place, spec);
+	if (!error)
+		error = plan_semaphore(place, spec);
 	if (error)
-		return problem_set(problem, error, "%s in %s cannot be entered: %s",
-				   function->name ? function->name : "the function", module->path,
-				   reason);
-	binary_rebase(spec, module->bias);
-	if (foreign_check(process, spec, foreign, sizeof(foreign)))
-		return problem_set(problem, -EBUSY, "%s in %s cannot be entered: %s",
-				   function->name ? function->name : "the function", module->path,
-				   foreign);
+		return error;
+	binary_rebase(spec, place->module->bias);
+	if (foreign_check(place->process, spec, foreign, sizeof(foreign)))
+		return problem_set(place->problem, -EBUSY,
+				   "offset %#llx of %s cannot be entered: %s",
+				   (unsigned long long)place->offset, place->module->path, foreign);
 	return 0;
 }
 
@@ -249,14 +305,14 @@ static int plan_sites(struct target *target, const struct link_request *request,
 		      const struct problem *problem, struct wire_site **ret_sites)
 {
 	const struct process_module *module = find_module(target, request->path);
+	struct place place = {target->process, module, NULL, request, problem, 0, 0};
 	struct wire_site *sites;
-	struct binary *binary;
 	int error;
 
 	if (!module)
 		return problem_set(problem, -ENOENT, "%s is not loaded in process %d",
 				   request->path, target->pid);
-	error = process_binary(target->process, module, &binary);
+	error = process_binary(target->process, module, &place.binary);
 	if (error)
 		return problem_set(problem, error, "%s: %s", module->path, binary_problem());
 	target_send_table(target, module);
@@ -264,8 +320,7 @@ static int plan_sites(struct target *target, const struct link_request *request,
 	if (!sites)
 		return problem_set(problem, -ENOMEM, "out of memory");
 	for (u32 i = 0; !error && i < request->count; i++) {
-		error = plan_site(target->process, module, binary, request, i, problem,
-				  &sites[i].site);
+		error = plan_site(&place, i, &sites[i].site);
 		sites[i].cookie = request->cookies ? request->cookies[i] : 0;
 	}
 	if (error)

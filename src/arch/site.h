@@ -24,10 +24,13 @@ enum poke_protocol {
 
 struct site_spec {
 	u64 function; /* entry address, what bpf_get_func_ip gives */
-	u64 address;  /* of the window: function, or after endbr64 */
-	u8 kind;      /* enum site_kind */
-	u8 protocol;  /* enum poke_protocol, POKE_AUTO unless forced */
-	u8 pad[6];
+	u64 address; /* of the window: function, or after endbr64; inside: at or before the point */
+	u64 semaphore; /* inside: a 16-bit count of who watches, in the target's memory; 0: none */
+	u8 kind;       /* enum site_kind */
+	u8 protocol;   /* enum poke_protocol, POKE_AUTO unless forced */
+	u8 inside; /* not 0: a point in the middle of a function, where red zone and flags are live */
+	u8 before; /* inside: displaced instructions that run before the programs */
+	u8 pad[4];
 	struct displaced displaced; /* its bytes are also what must be there now, else -EBUSY */
 };
 

@@ -30,16 +30,19 @@
 #define TRAMPOLINE_MAX_CALLS 38
 
 struct hit {
-	u64 arguments; /* typed contexts: how many words, HIT_* (bpf_get_func_arg_cnt); pt_regs: 0, for stack walks */
-	u64 cookie;	    /* of the program that runs now (bpf_get_attach_cookie) */
-	u64 func_ip;	    /* entry address of the probed function (bpf_get_func_ip) */
-	u64 reader;	    /* struct reader * of the thread */
+	u64 arguments; /* typed contexts: how many words, HIT_* (bpf_get_func_arg_cnt); pt_regs: 0 or HIT_POINT, for stack walks */
+	u64 cookie;    /* of the program that runs now (bpf_get_attach_cookie) */
+	u64 func_ip;   /* entry address of the probed function (bpf_get_func_ip) */
+	u64 reader;    /* struct reader * of the thread */
 	u64 return_address; /* the caller, at entry and at exit */
 	u64 regs[21]; /* abi_pt_regs_x86_64; arm64 has 34. Typed: the words of the arguments, then of the result */
 };
 
 #define HIT_HAS_RESULT (1ull << 32)
 #define HIT_TYPED      (1ull << 33)
+#define HIT_POINT                                                                                  \
+	(1ull                                                                                      \
+	 << 34) /* the registers are those of a point inside a function: nobody has just been called */
 
 /* Typed contexts of programs that walk stacks: from this word of regs on, arch->frame's registers at the function's first instruction. */
 #define HIT_FRAME_WORD (SIGNATURE_MAX_SLOTS + 1)
@@ -72,6 +75,7 @@ enum trampoline_when {
 struct trampoline_spec {
 	enum trampoline_when when;
 	u64 func_ip;
+	u64 point;	/* ENTRY: 0, or address of the point in the middle of the function */
 	u64 stub_leave; /* address of the stub's leave */
 	u64 hook_return; /* ENTRY: 0, or C: void hook(struct reader *, u64 *return_slot, void *site): swaps it */
 	u64 hook_site;	   /* its third argument */
@@ -106,6 +110,8 @@ struct stub_spec {
 	u64 judge;	/* C: void judge(struct reader *, u64 sp): clears the mark if it is stale */
 	u64 resume;	/* ENTRY: site + window length */
 	struct displaced *displaced; /* ENTRY: NULL: the window is a NOP */
+	bool inside;		     /* ENTRY: of a point, as in struct site_spec */
+	u8 before;		     /* inside: how many of the displaced instructions run first */
 	u64 return_lookup; /* RETURN: C: u64 find(struct reader *or_null, u64 slot, struct hit *or_null): pops the
 			      hooked return, gives where to go on; hit->return_address is the caller proper */
 	u64 function;			   /* EXIT: the ENTRY stub's displaced */

@@ -7,6 +7,7 @@
 #include "binary/plan.h"
 #include "binary/sweep.h"
 #include "binary/unwind_table.h"
+#include "binary/usdt.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,9 @@ struct binary {
 	struct function_table functions; /* read at first use */
 	struct sweep sweep;		 /* run at the first plan */
 	struct decoder decoder;
-	bool have_functions, have_sweep;
+	bool have_functions, have_sweep, have_notes;
+	struct usdt_note *notes;
+	size_t note_count;
 	int unwind_fd; /* + 1; 0: not made yet */
 	char build_id[2 * 64 + 1];
 	char reason[128];
@@ -58,6 +61,7 @@ void binary_close(struct binary *binary)
 		return;
 	if (binary->unwind_fd)
 		close(binary->unwind_fd - 1);
+	free(binary->notes);
 	sweep_free(&binary->sweep);
 	functions_free(&binary->functions);
 	elf_file_close(&binary->elf);
@@ -166,11 +170,21 @@ int binary_read(const struct binary *binary, u64 address, void *to, size_t size)
 	return 0;
 }
 
-int binary_plan(struct binary *binary, const struct binary_function *function,
-		struct site_spec *spec, const char **ret_reason)
+/* What plans are made of; -EOPNOTSUPP without memory for it. The reason of a refusal goes to the binary's buffer. */
+static int begin_plan(struct binary *binary, struct plan_input *input, const char **ret_reason)
 {
 	const struct function_table *table = functions(binary);
-	struct plan_input input = {
+
+	*ret_reason = binary->reason;
+	snprintf(binary->reason, sizeof(binary->reason), "out of memory");
+	if (!table)
+		return -EOPNOTSUPP;
+	if (!binary->have_sweep) {
+		if (sweep_run(&binary->elf, table, &binary->decoder, &binary->sweep))
+			return -EOPNOTSUPP;
+		binary->have_sweep = true;
+	}
+	*input = (struct plan_input){
 		.elf = &binary->elf,
 		.table = table,
 		.sweep = &binary->sweep,
@@ -179,25 +193,52 @@ int binary_plan(struct binary *binary, const struct binary_function *function,
 		.reason = binary->reason,
 		.reason_size = sizeof(binary->reason),
 	};
-	int err;
+	return 0;
+}
 
-	*ret_reason = binary->reason;
-	snprintf(binary->reason, sizeof(binary->reason), "out of memory");
-	if (!table)
+int binary_plan(struct binary *binary, const struct binary_function *function,
+		struct site_spec *spec, const char **ret_reason)
+{
+	struct plan_input input;
+	int err = begin_plan(binary, &input, ret_reason);
+
+	return err ? err : plan_function(&input, function, spec);
+}
+
+int binary_plan_point(struct binary *binary, u64 address, struct site_spec *spec,
+		      const char **ret_reason)
+{
+	const struct binary_function *function;
+	struct plan_input input;
+	int err = begin_plan(binary, &input, ret_reason);
+
+	if (err)
+		return err;
+	function = functions_at(input.table, address);
+	if (!function) {
+		*ret_reason = "no known function has it";
 		return -EOPNOTSUPP;
-	if (!binary->have_sweep) {
-		err = sweep_run(&binary->elf, table, &binary->decoder, &binary->sweep);
-		if (err)
-			return -EOPNOTSUPP;
-		binary->have_sweep = true;
 	}
-	return plan_function(&input, function, spec);
+	/* With nothing in front of it, it is entered as functions are, which costs less. */
+	if (function->address == address && function->is_entry && !function->is_ifunc)
+		return plan_function(&input, function, spec);
+	return plan_point(&input, function, address, spec);
+}
+
+const struct usdt_note *binary_usdt_notes(struct binary *binary, size_t *ret_count)
+{
+	if (!binary->have_notes)
+		binary->have_notes = !usdt_read(&binary->elf, &binary->notes, &binary->note_count);
+	*ret_count = binary->note_count;
+	return binary->notes;
 }
 
 void binary_rebase(struct site_spec *spec, u64 bias)
 {
 	spec->function += bias;
 	spec->address += bias;
+	if (spec->semaphore)
+		spec->semaphore += bias;
 	spec->displaced.site += bias;
 	for (u32 i = 0; i < spec->displaced.count; i++) {
 		if (spec->displaced.insns[i].kind != DISPLACED_PLAIN)

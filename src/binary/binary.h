@@ -11,6 +11,7 @@
 #include "base/types.h"
 
 struct binary;
+struct usdt_note;
 
 struct binary_function {
 	const char *name; /* owned by the binary; NULL for an FDE without symbol */
@@ -56,6 +57,11 @@ int binary_read(const struct binary *binary, u64 address, void *to, size_t size)
  */
 int binary_plan(struct binary *binary, const struct binary_function *function,
 		struct site_spec *spec, const char **ret_reason);
+/* The same for an instruction in the middle of a function, as SDT notes name one. */
+int binary_plan_point(struct binary *binary, u64 address, struct site_spec *spec,
+		      const char **ret_reason);
+/* The file's SDT notes, read at the first call. Valid until close. */
+const struct usdt_note *binary_usdt_notes(struct binary *binary, size_t *ret_count);
 void binary_rebase(struct site_spec *spec, u64 bias);
 /*
  * Where the loader keeps the address that an IFUNC resolved to: virtual addresses of the slots of IRELATIVE

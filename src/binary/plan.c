@@ -23,6 +23,7 @@ struct planner {
 	u64 entry, end; /* end: of its own code */
 	u64 limit;	/* where the next code begins */
 	u64 site;
+	u64 point;	 /* must be in the window; the site itself at a function's entry */
 	const u8 *bytes; /* at entry */
 	u64 available;
 	struct site_spec *spec;
@@ -56,13 +57,10 @@ static int decode_at(const struct planner *planner, u64 address, struct decode_i
 			  address, insn);
 }
 
-static int begin(struct planner *planner, const struct binary_function *function)
+static int locate(struct planner *planner, const struct binary_function *function)
 {
 	const struct plan_input *input = planner->input;
-	struct decode_insn insn;
 
-	if (!function->is_entry)
-		return refuse(input, "not entered by a call (a cold part or a signal frame)");
 	planner->entry = function->address;
 	planner->bytes = elf_file_memory(input->elf, function->address, &planner->available);
 	if (!planner->bytes || !elf_file_is_text(input->elf, function->address))
@@ -73,9 +71,23 @@ static int begin(struct planner *planner, const struct binary_function *function
 	planner->end = planner->limit;
 	if (function->size && function->size < planner->limit - planner->entry)
 		planner->end = planner->entry + function->size;
-	planner->site = planner->entry;
+	return 0;
+}
+
+static int begin(struct planner *planner, const struct binary_function *function)
+{
+	const struct plan_input *input = planner->input;
+	struct decode_insn insn;
+	int err;
+
+	if (!function->is_entry)
+		return refuse(input, "not entered by a call (a cold part or a signal frame)");
+	err = locate(planner, function);
+	if (err)
+		return err;
+	planner->site = planner->point = planner->entry;
 	if (!decode_at(planner, planner->entry, &insn) && insn.endbr)
-		planner->site += insn.length;
+		planner->site = planner->point = planner->entry + insn.length;
 	return 0;
 }
 
@@ -148,7 +160,8 @@ static int collect(struct planner *planner)
 	u32 live = 0; /* instructions that run */
 
 	displaced->site = planner->site;
-	while (displaced->length < input->patch_size) {
+	while (displaced->length < input->patch_size ||
+	       planner->site + displaced->length <= planner->point) {
 		u64 address = planner->site + displaced->length;
 		struct decode_insn insn;
 		int err;
@@ -258,6 +271,18 @@ static int check_table(const struct planner *planner, u64 table, u32 entry_size)
 	return 0;
 }
 
+/* Do jump tables of the function lead into the window? */
+static int check_tables(const struct planner *planner, const struct tables *tables)
+{
+	int err = 0;
+
+	for (u32 i = 0; i < tables->relative_count && !err; i++)
+		err = check_table(planner, tables->relative[i], 4);
+	for (u32 i = 0; i < tables->absolute_count && !err; i++)
+		err = check_table(planner, tables->absolute[i], 8);
+	return err;
+}
+
 static int check_inside(const struct planner *planner)
 {
 	const struct plan_input *input = planner->input;
@@ -266,17 +291,12 @@ static int check_inside(const struct planner *planner)
 		      SWEEP_JUMPED;
 	bool indirect = sweep_has_indirect(input->sweep, planner->entry, planner->end);
 	struct tables tables = {};
-	int err = 0;
 
 	if ((!jumped && !indirect) || planner->end - planner->entry > MAX_FUNCTION_SIZE)
 		return 0;
-	if (scan(planner, &tables))
+	if (scan(planner, &tables) && planner->spec->inside == 0)
 		return refuse(input, "loop head at entry");
-	for (u32 i = 0; i < tables.relative_count && indirect && !err; i++)
-		err = check_table(planner, tables.relative[i], 4);
-	for (u32 i = 0; i < tables.absolute_count && indirect && !err; i++)
-		err = check_table(planner, tables.absolute[i], 8);
-	return err;
+	return indirect ? check_tables(planner, &tables) : 0;
 }
 
 int plan_function(const struct plan_input *input, const struct binary_function *function,
@@ -296,4 +316,73 @@ int plan_function(const struct plan_input *input, const struct binary_function *
 	if (!err)
 		err = check_inside(&planner);
 	return err;
+}
+
+/*
+ * Instructions that come before the point in a straight line, the nearest first; at most max. -EINVAL: the point is not where an
+ * instruction begins.
+ */
+static int find_before(const struct planner *planner, u64 *starts, u32 max)
+{
+	u64 ring[DISPLACED_MAX_INSNS];
+	u32 count = 0, kept;
+
+	for (u64 address = planner->entry; address < planner->point;) {
+		struct decode_insn insn;
+
+		if (decode_at(planner, address, &insn))
+			return -EINVAL;
+		ring[count++ % DISPLACED_MAX_INSNS] = address;
+		/* Behind these nothing flows on, or comes back by a return address that the window would swallow. */
+		if (decode_ends_flow(&insn) || insn.flow == DECODE_CALL ||
+		    insn.flow == DECODE_CALL_INDIRECT)
+			count = 0;
+		address += insn.length;
+		if (address > planner->point)
+			return -EINVAL;
+	}
+	kept = MIN(count, MIN(max, (u32)DISPLACED_MAX_INSNS));
+	for (u32 i = 0; i < kept; i++)
+		starts[i] = ring[(count - 1 - i) % DISPLACED_MAX_INSNS];
+	return (int)kept;
+}
+
+static int try_window(struct planner *planner, u64 site, u32 before)
+{
+	struct site_spec *spec = planner->spec;
+	int err;
+
+	memset(&spec->displaced, 0, sizeof(spec->displaced));
+	planner->site = spec->address = site;
+	spec->before = (u8)before;
+	err = collect(planner);
+	if (!err && before >= spec->displaced.count)
+		err = refuse(planner->input, "too many instructions in the window");
+	if (!err)
+		err = check_branches(planner);
+	return err ? err : check_inside(planner);
+}
+
+int plan_point(const struct plan_input *input, const struct binary_function *function, u64 address,
+	       struct site_spec *spec)
+{
+	struct planner planner = {.input = input, .spec = spec, .point = address};
+	u64 starts[DISPLACED_MAX_INSNS];
+	int count, err, first;
+
+	*spec = (struct site_spec){
+		.function = function->address, .protocol = POKE_AUTO, .inside = 1};
+	err = locate(&planner, function);
+	if (err)
+		return err;
+	if (address < planner.entry || address >= planner.end)
+		return refuse(input, "not in the function");
+	count = find_before(&planner, starts, DISPLACED_MAX_INSNS - 1);
+	if (count < 0)
+		return refuse(input, "no instruction begins there");
+	first = err = try_window(&planner, address, 0);
+	for (int i = 0; err && i < count; i++)
+		err = try_window(&planner, starts[i], (u32)i + 1);
+	/* The reason that is told is that of the window behind the point. */
+	return err ? (try_window(&planner, address, 0), first) : 0;
 }

@@ -36,4 +36,11 @@ struct plan_input {
 int plan_function(const struct plan_input *input, const struct binary_function *function,
 		  struct site_spec *spec);
 
+/*
+ * The same for the instruction at address inside function, which may be shorter than the branch: the window begins there, or at
+ * instructions in front of it that then run before the programs (spec->before).
+ */
+int plan_point(const struct plan_input *input, const struct binary_function *function, u64 address,
+	       struct site_spec *spec);
+
 #endif

@@ -43,6 +43,9 @@ static bool describe(struct bpf_object *object, const struct bpf_map *map, struc
 
 	if (bpf_map__fd(map) < 0 || !print_map_listable(bpf_map__type(map)))
 		return false;
+	/* usdt.bpf.h's own. */
+	if (!strncmp(name, "__bpf_usdt_", 11))
+		return false;
 	if (internal && !ends_with(name, ".bss") && !strstr(name, ".data"))
 		return false;
 	*ret_map = (struct print_map){

@@ -10,6 +10,7 @@
 
 #include "binary/foreign.h"
 #include "binary/process.h"
+#include "cli/attach_usdt.h"
 
 /* One resolution at work. */
 struct search {
@@ -84,21 +85,33 @@ static int resolve_name(struct search *search)
 	return add_offset(search, offset);
 }
 
+/* An instruction inside a function: file offset, or name and distance. */
 static int resolve_offset(struct search *search)
 {
 	const struct attach_section *section = search->section;
-	const struct binary_function *function = binary_at_offset(search->binary, section->offset);
+	const char *reason = "";
+	struct site_spec spec;
+	u64 offset = 0, address;
+	int err;
 
-	if (*section->function)
-		return section->offset
-			       ? fail(search, -EOPNOTSUPP,
-				      "'%s+%#llx': only the entry of a function can be probed yet",
-				      section->function, (unsigned long long)section->offset)
-			       : resolve_name(search);
-	if (!function || function->file_offset != section->offset)
-		return fail(search, -ENOENT, "no function of %s begins at file offset %#llx",
-			    search->module->path, (unsigned long long)section->offset);
-	return add_offset(search, section->offset);
+	if (*section->function) {
+		err = resolve_name(search);
+		if (err || !section->offset)
+			return err;
+		offset = search->places->offsets[--search->places->count];
+	}
+	offset += section->offset;
+	if (section->at_return)
+		return fail(search, -EOPNOTSUPP, "'%s+%#llx': only whole functions return",
+			    section->function, (unsigned long long)section->offset);
+	err = binary_offset_to_address(search->binary, offset, &address);
+	if (!err)
+		err = binary_plan_point(search->binary, address, &spec, &reason);
+	if (err)
+		return fail(search, err, "file offset %#llx of %s cannot be probed: %s",
+			    (unsigned long long)offset, search->module->path,
+			    *reason ? reason : "nothing is there");
+	return add_offset(search, offset);
 }
 
 static int by_offset(const void *a, const void *b)
@@ -159,8 +172,7 @@ static int resolve_glob(struct search *search)
 	return 0;
 }
 
-/* A name for the very file that the target maps, whatever root and mounts it has. */
-static char *visible_path(const struct process *process, const struct process_module *module)
+char *attach_visible_path(const struct process *process, const struct process_module *module)
 {
 	pid_t pid = process_facts(process)->pid;
 	char *path = NULL;
@@ -181,13 +193,15 @@ int attach_resolve(struct process *process, const struct attach_section *section
 	int err;
 
 	*places = (struct attach_places){0};
+	if (section->kind == ATTACH_USDT)
+		return attach_usdt_resolve(process, section, places, problem, problem_size);
 	search.module = process_find_module(process, section->binary);
 	if (!search.module)
 		return fail(&search, -ENOENT, "%s", process_problem());
 	err = process_binary(process, search.module, &search.binary);
 	if (err)
 		return fail(&search, err, "%s: %s", search.module->path, binary_problem());
-	places->path = visible_path(process, search.module);
+	places->path = attach_visible_path(process, search.module);
 	if (!places->path)
 		return fail(&search, -ENOMEM, "out of memory");
 	if (attach_section_is_glob(section))
@@ -203,6 +217,11 @@ int attach_resolve(struct process *process, const struct attach_section *section
 
 void attach_places_free(struct attach_places *places)
 {
+	for (u32 i = 0; i < places->count && places->arguments; i++)
+		free(places->arguments[i]);
+	free(places->arguments);
+	free(places->semaphores);
+	free(places->cookies);
 	free(places->path);
 	free(places->offsets);
 	*places = (struct attach_places){0};

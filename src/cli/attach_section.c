@@ -26,6 +26,8 @@ static const struct kind kinds[] = {
 	{.name = "uretprobe.multi", .at_return = true, .many = true},
 	{.name = "uprobe.multi.s", .many = true},
 	{.name = "uretprobe.multi.s", .at_return = true, .many = true},
+	{.name = "usdt", .kind = ATTACH_USDT},
+	{.name = "usdt.s", .kind = ATTACH_USDT},
 	{.name = "fentry", .kind = ATTACH_FENTRY, .attach_type = BPF_TRACE_FENTRY},
 	{.name = "fexit", .kind = ATTACH_FEXIT, .attach_type = BPF_TRACE_FEXIT},
 	{.name = "fmod_ret", .kind = ATTACH_FMOD_RET, .attach_type = BPF_MODIFY_RETURN},
@@ -35,8 +37,7 @@ static const struct kind kinds[] = {
 };
 
 /* Sections that are meant for processes and that a later version will serve. */
-static const char *const planned[] = {"freplace", "usdt",	"profile",
-				      "tick",	  "perf_event", "struct_ops"};
+static const char *const planned[] = {"freplace", "profile", "tick", "perf_event", "struct_ops"};
 
 static int __attribute__((format(printf, 3, 4)))
 refuse(char *problem, size_t size, const char *format, ...)
@@ -109,6 +110,31 @@ static int parse_offset(struct attach_section *section, const char *text, char *
 	return 0;
 }
 
+/* "[BINARY:]PROVIDER:NAME"; a binary's path may hold colons. */
+static int parse_usdt(const char *words, const char *text, struct attach_section *section,
+		      char *problem, size_t size)
+{
+	const char *name = strrchr(words, ':'), *provider = name;
+
+	while (provider && provider > words && provider[-1] != ':')
+		provider--;
+	if (!provider || provider == name)
+		return refuse(problem, size,
+			      "section \"%s\" names no provider; write "
+			      "SEC(\"usdt/BINARY:PROVIDER:NAME\")",
+			      text);
+	*section = (struct attach_section){
+		.kind = ATTACH_USDT,
+		.binary = strndup(words, provider > words ? (size_t)(provider - words - 1) : 0),
+		.provider = strndup(provider, (size_t)(name - provider)),
+		.function = strdup(name + 1),
+	};
+	if (section->binary && section->provider && section->function)
+		return 0;
+	attach_section_free(section);
+	return refuse(problem, size, "out of memory");
+}
+
 int attach_section_parse(const char *text, struct attach_section *section, char *problem,
 			 size_t problem_size)
 {
@@ -124,6 +150,8 @@ int attach_section_parse(const char *text, struct attach_section *section, char 
 			      "section \"%s\" names no function; write SEC(\"%s/BINARY:FUNCTION\")",
 			      text, kind->name);
 	binary++;
+	if (kind->kind == ATTACH_USDT)
+		return parse_usdt(binary, text, section, problem, problem_size);
 	*section = (struct attach_section){
 		.kind = kind->kind,
 		.at_return = kind->at_return,
@@ -145,7 +173,8 @@ void attach_section_free(struct attach_section *section)
 {
 	free(section->binary);
 	free(section->function);
-	section->binary = section->function = NULL;
+	free(section->provider);
+	section->binary = section->function = section->provider = NULL;
 }
 
 bool attach_section_is_glob(const struct attach_section *section)
@@ -160,8 +189,9 @@ int attach_section_register(void)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		char section[32];
 		enum bpf_prog_type type =
-			kinds[i].kind ? BPF_PROG_TYPE_TRACING : BPF_PROG_TYPE_KPROBE;
-		u32 attach_type = kinds[i].kind ? kinds[i].attach_type : ABI_TRACE_UPROBE_MULTI;
+			kinds[i].attach_type ? BPF_PROG_TYPE_TRACING : BPF_PROG_TYPE_KPROBE;
+		u32 attach_type =
+			kinds[i].attach_type ? kinds[i].attach_type : ABI_TRACE_UPROBE_MULTI;
 		int id;
 
 		snprintf(section, sizeof(section), "%s+", kinds[i].name);

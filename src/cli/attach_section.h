@@ -11,6 +11,7 @@ enum attach_kind {
 	ATTACH_FENTRY,
 	ATTACH_FEXIT,
 	ATTACH_FMOD_RET,
+	ATTACH_USDT, /* registers, at the places of an SDT note */
 };
 
 struct attach_section {
@@ -18,14 +19,15 @@ struct attach_section {
 	bool at_return;
 	bool many;	/* uprobe.multi: function may be a glob */
 	char *binary;	/* "", a path, or a short name; owned */
-	char *function; /* name or glob; owned. "" with has_offset: the offset is in the file */
+	char *provider; /* USDT, else NULL; owned */
+	char *function; /* USDT: the probe's name; else name or glob; owned. "" with has_offset: the offset is in the file */
 	bool has_offset;
 	u64 offset;
 };
 
 /*
  * Parses "uprobe/BINARY:FUNCTION[+OFFSET]", "uretprobe/...", "uprobe.multi/BINARY:GLOB", "uretprobe.multi/...",
- * "fentry/BINARY:FUNCTION", "fexit/...", "fmod_ret/..." and their sleepable ".s" forms. 0, or -EINVAL with one sentence in problem (a section that attach does not serve, a bare one, ...).
+ * "fentry/BINARY:FUNCTION", "fexit/...", "fmod_ret/..." and their sleepable ".s" forms, "usdt/[BINARY]:PROVIDER:NAME". 0, or -EINVAL with one sentence in problem (a section that attach does not serve, a bare one, ...).
  */
 int attach_section_parse(const char *text, struct attach_section *section, char *problem,
 			 size_t problem_size);

@@ -21,6 +21,7 @@
 #include "cli/attach_report.h"
 #include "cli/attach_resolve.h"
 #include "cli/attach_types.h"
+#include "cli/attach_usdt.h"
 #include "cli/attach_wait.h"
 #include "cli/cli.h"
 #include "cli/words.h"
@@ -73,6 +74,7 @@ static const char help[] =
 	"  uprobe/BINARY:FUNCTION           at the function's entry; context struct pt_regs\n"
 	"  uretprobe/BINARY:FUNCTION        at its return\n"
 	"  uprobe.multi/BINARY:GLOB         at the entry of every function that matches; uretprobe.multi likewise\n"
+	"  usdt/BINARY:PROVIDER:NAME        at every place of an SDT note; usdt.bpf.h reads its arguments\n"
 	"  fentry/BINARY:FUNCTION           at its entry; context the arguments, by their types (DWARF or BTF)\n"
 	"  fexit/BINARY:FUNCTION            when it has returned: arguments and result\n"
 	"  fmod_ret/BINARY:FUNCTION         at its entry; a result that is not 0 becomes the function's, which is not called\n"
@@ -227,11 +229,20 @@ static int resolve_all(struct attach *attach)
 				   sizeof(problem)))
 			return cli_fail("%s: program '%s': %s", attach->options.path,
 					bpf_program__name(row->program), problem);
-		if (row->places.left_out)
+		if (row->places.left_out && row->section.kind == ATTACH_USDT)
+			fprintf(stderr, "%s: %u more places of the probe cannot be entered: %s\n",
+				bpf_program__name(row->program), row->places.left_out,
+				row->places.left_why);
+		else if (row->places.left_out)
 			fprintf(stderr, "%s: %u more functions match but cannot be probed\n",
 				bpf_program__name(row->program), row->places.left_out);
 	}
 	return CLI_OK;
+}
+
+static bool is_typed(const struct attached *row)
+{
+	return row->section.kind != ATTACH_REGS && row->section.kind != ATTACH_USDT;
 }
 
 /* Tells libbpf what each typed program is for. */
@@ -242,12 +253,36 @@ static int set_targets(struct attach *attach)
 	for (u32 i = 0; i < attach->count; i++) {
 		struct attached *row = &attach->rows[i];
 
-		if (!row->section.kind)
+		if (!is_typed(row))
 			continue;
 		if (attach_types_set(&attach->types, attach->process, row->program, &row->section,
 				     &row->places, problem, sizeof(problem)))
 			return cli_fail("%s: program '%s': %s", attach->options.path,
 					bpf_program__name(row->program), problem);
+	}
+	return CLI_OK;
+}
+
+/* Tells the programs of SDT notes how to find arguments. */
+static int describe_arguments(struct attach *attach)
+{
+	char problem[512];
+	u32 next = 0, unknown = 0;
+
+	for (u32 i = 0; i < attach->count; i++) {
+		struct attached *row = &attach->rows[i];
+
+		if (row->section.kind != ATTACH_USDT)
+			continue;
+		if (attach_usdt_specs(attach->object, &row->places, &next, &unknown, problem,
+				      sizeof(problem)))
+			return cli_fail("%s: program '%s': %s", attach->options.path,
+					bpf_program__name(row->program), problem);
+		if (unknown)
+			fprintf(stderr,
+				"%s: %u arguments are in places that are not served: they read as "
+				"-EINVAL\n",
+				bpf_program__name(row->program), unknown);
 	}
 	return CLI_OK;
 }
@@ -270,13 +305,14 @@ static int create_link(const struct attach *attach, struct attached *row)
 		.path = ptr_to_u64(row->places.path),
 		.offsets = ptr_to_u64(row->places.offsets),
 		.cnt = row->places.count,
+		.ref_ctr_offsets = ptr_to_u64(row->places.semaphores),
+		.cookies = ptr_to_u64(row->places.cookies),
 		.multi_flags = row->section.at_return ? ABI_UPROBE_MULTI_RETURN : 0,
 		.pid = (u32)attach->pid,
 	};
 
-	row->link_fd = row->section.kind
-			       ? create_typed(row)
-			       : (int)syscall(__NR_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	row->link_fd = is_typed(row) ? create_typed(row)
+				     : (int)syscall(__NR_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
 	if (row->link_fd >= 0)
 		return CLI_OK;
 	return cli_fail("program '%s' cannot be attached to process %d: %s",
@@ -406,6 +442,8 @@ static int run_steps(struct attach *attach)
 		status = set_targets(attach);
 	if (!status)
 		status = attach_object_load(attach->options.path, attach->object);
+	if (!status)
+		status = describe_arguments(attach);
 	if (!status)
 		status = open_printk(attach);
 	if (!status)

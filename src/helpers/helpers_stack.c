@@ -39,7 +39,7 @@ static u64 first_registers(const struct hit *hit, struct unwind_frame *frame)
 }
 
 /*
- * The frame that the context shows: the function just called, or where it returned to. At entry the first instruction counts as exact: its
+ * The frame that the context shows: the function just called, or where it returned to, or a point inside one. At entry the first instruction counts as exact: its
  * return address is the word at sp, whatever the tables say of a function that begins with a window. A typed program at the return is shown
  * the function as well.
  */
@@ -49,8 +49,8 @@ static u32 first_frames(u64 ctx, u64 *ips, struct unwind_frame *frame)
 	u64 sp;
 
 	ips[0] = first_registers(hit, frame);
-	frame->exact = false;
-	if (ips[0] == hit->return_address) {
+	frame->exact = hit->arguments & HIT_POINT;
+	if (frame->exact || ips[0] == hit->return_address) {
 		frame->ip = ips[0];
 		return 1;
 	}

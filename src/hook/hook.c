@@ -428,6 +428,9 @@ static int claim(struct change *change, const struct hook_attach *entry, struct 
 	if (entry->side >= HOOK_SIDES || entry->program.slot >= READER_SLOTS ||
 	    !signature_is_sane(entry))
 		return -EINVAL;
+	/* What is in the middle of a function has no arguments and does not return. */
+	if (entry->site.inside && (entry->side != HOOK_ENTRY || entry->signature.known))
+		return -EINVAL;
 	err = site_claim(&entry->site, &site);
 	if (!err)
 		err = adopt_signature(site, &entry->signature);
@@ -436,6 +439,22 @@ static int claim(struct change *change, const struct hook_attach *entry, struct 
 	list_site(change, site);
 	link->sites[link->count++] = site;
 	return add_call(site, entry, link);
+}
+
+/* One that cannot be counted at: as if the link had been attached, and is detached. */
+static int raise_at(struct change *change, struct hook_link *link, u32 index)
+{
+	int restored, err = site_raise(link->sites[index]);
+
+	if (!err)
+		return 0;
+	for (u32 i = 0; i < index; i++)
+		site_lower(link->sites[i]);
+	for (struct site *site = change->first; site; site = site->next_changed)
+		site->stage = SITE_LISTED;
+	change->without = link;
+	detach(change, &restored);
+	return err;
 }
 
 static int attach(const struct hook_attach *entries, u32 count, struct change *change,
@@ -454,6 +473,10 @@ static int attach(const struct hook_attach *entries, u32 count, struct change *c
 	if (!err) {
 		code_map_publish();
 		err = commit_attach(change, link, ret_failed);
+	}
+	for (u32 i = 0; i < count && !err; i++) {
+		*ret_failed = i;
+		err = raise_at(change, link, i);
 	}
 	if (err)
 		abandon(change, link);
@@ -504,20 +527,30 @@ static void forget(struct hook_link *link)
 	arena_free(link);
 }
 
+static void list_link(struct change *change, const struct hook_link *link)
+{
+	for (u32 i = 0; i < link->count; i++) {
+		list_site(change, link->sites[i]);
+		site_lower(link->sites[i]);
+	}
+}
+
 int hook_detach(struct hook_link *link, const struct poke_stopper *stopper)
 {
 	struct change change = {.stopper = stopper, .without = link};
 	int err, restored;
 
 	lock();
-	for (u32 i = 0; i < link->count; i++)
-		list_site(&change, link->sites[i]);
+	list_link(&change, link);
 	err = detach(&change, &restored);
 	end_change(&change);
 	if (!err) {
 		forget(link);
 		err = reap(detach_timeout_ms);
 		err = err ? err : restored;
+	} else {
+		for (u32 i = 0; i < link->count; i++)
+			site_raise(link->sites[i]);
 	}
 	unlock();
 	return err;
@@ -541,10 +574,8 @@ int hook_detach_all(const struct poke_stopper *stopper)
 	int err, restored;
 
 	lock();
-	for (struct hook_link *link = links; link; link = link->next) {
-		for (u32 i = 0; i < link->count; i++)
-			list_site(&change, link->sites[i]);
-	}
+	for (struct hook_link *link = links; link; link = link->next)
+		list_link(&change, link);
 	err = detach(&change, &restored);
 	end_change(&change);
 	while (links && !err)

@@ -7,6 +7,7 @@
 #include "base/code_map.h"
 #include "base/codebuf.h"
 #include "base/mem.h"
+#include "base/self_mem.h"
 #include "base/symbol_name.h"
 #include "hook/shadow.h"
 #include "hook/stale.h"
@@ -52,7 +53,8 @@ static bool range_is_owned(const struct site_spec *spec)
 
 static bool same_recipe(const struct site_spec *a, const struct site_spec *b)
 {
-	return a->kind == b->kind && a->function == b->function &&
+	return a->kind == b->kind && a->function == b->function && a->inside == b->inside &&
+	       a->before == b->before && a->semaphore == b->semaphore &&
 	       a->displaced.length == b->displaced.length &&
 	       a->displaced.count == b->displaced.count &&
 	       mem_equal(a->displaced.bytes, b->displaced.bytes, DISPLACED_MAX_BYTES);
@@ -64,7 +66,9 @@ static bool recipe_is_sane(const struct site_spec *spec)
 	u32 patch_size = arch_host()->limits.patch_size;
 
 	if (spec->kind > SITE_PROLOGUE || spec->protocol >= POKE_PROTOCOL_MAX ||
-	    displaced->length > DISPLACED_MAX_BYTES || displaced->count > DISPLACED_MAX_INSNS)
+	    displaced->length > DISPLACED_MAX_BYTES || displaced->count > DISPLACED_MAX_INSNS ||
+	    spec->before >= DISPLACED_MAX_INSNS ||
+	    (spec->before && spec->before >= displaced->count))
 		return false;
 	return spec->kind == SITE_NOP || (displaced->length >= patch_size && displaced->count > 0);
 }
@@ -141,6 +145,13 @@ static void map_code(const struct text_block *block, u32 size, u64 window,
 	code_map_add(ptr_to_u64(block->exec), size, window, notes, name);
 }
 
+/* A point's frame has no rule that notes could tell: its code is known by its range alone. */
+static void drop_point_notes(struct frame_notes *notes, bool inside)
+{
+	if (inside)
+		notes->count = 0;
+}
+
 static int emit_stub(struct site_stub *stub, u64 near)
 {
 	const struct arch *arch = arch_host();
@@ -165,6 +176,8 @@ static int emit_stub(struct site_stub *stub, u64 near)
 	if (err)
 		text_free(&stub->block);
 	else
+		drop_point_notes(&notes, stub->spec.inside);
+	if (!err)
 		map_code(&stub->block, buf.size, near, &notes, stub->spec.when, near);
 	return err;
 }
@@ -193,6 +206,8 @@ int site_make_stub(struct site *site, enum hook_side side)
 		.judge = ptr_to_u64((const void *)stale_judge_mark),
 		.resume = site->spec.address + window_of(&site->spec),
 		.displaced = site->spec.kind == SITE_NOP ? NULL : &site->spec.displaced,
+		.inside = site->spec.inside,
+		.before = site->spec.before,
 		.return_lookup = ptr_to_u64((const void *)shadow_pop),
 		.function = ptr_to_u64(entry->block.exec) + entry->spec.ret_displaced,
 		.signature = &site->signature,
@@ -213,6 +228,14 @@ static u32 collect_calls(const struct site_programs *programs, bool without_all,
 			ret_calls[count++] = programs->calls[i].call;
 	}
 	return count;
+}
+
+/* Where programs of a point run: behind the instructions before it. 0 at a function's entry. */
+static u64 point_of(const struct site_spec *spec)
+{
+	if (!spec->inside)
+		return 0;
+	return spec->address + (spec->before ? spec->displaced.insns[spec->before].offset : 0);
 }
 
 static int emit_image(const struct trampoline_spec *spec, u64 near, struct site_image **ret_image)
@@ -239,6 +262,7 @@ static int emit_image(const struct trampoline_spec *spec, u64 near, struct site_
 		err = text_commit(&image->block);
 	if (err)
 		goto free_text;
+	drop_point_notes(&notes, spec->point);
 	map_code(&image->block, buf.size, 0, &notes, spec->when, spec->func_ip);
 	*ret_image = image;
 	return 0;
@@ -286,6 +310,7 @@ int site_build_image(struct site *site, enum hook_side side, bool without_all,
 	struct trampoline_spec spec = {
 		.when = when_of(side),
 		.func_ip = site->spec.function,
+		.point = point_of(&site->spec),
 		.stub_leave = site_stub_address(site, side) + stub->spec.ret_leave,
 		.return_lookup = ptr_to_u64((const void *)shadow_pop),
 		.percpu_enter = ptr_to_u64((const void *)percpu_enter),
@@ -344,7 +369,7 @@ static void fill_moves(const struct site *site, struct poke *poke)
 	poke->window = displaced->length;
 	for (u32 i = 1; i < displaced->count; i++) {
 		poke->move_from[i - 1] = displaced->insns[i].offset;
-		poke->move_to[i - 1] = copy + displaced->copy_offsets[i];
+		poke->move_to[i - 1] = copy + (u64)(s64)(s16)displaced->copy_offsets[i];
 	}
 	poke->move_count = (u8)(displaced->count - 1);
 }
@@ -371,11 +396,44 @@ int site_fill_poke(const struct site *site, bool patch, struct poke *ret_poke)
 	return 0;
 }
 
+/* Whoever else counts there does so between the same two steps, as the kernel does. */
+static int add_to_semaphore(u64 address, s32 change)
+{
+	u16 value;
+	int err = self_mem_read(address, &value, sizeof(value));
+
+	value = (u16)(value + change);
+	return err ? err : self_mem_write(address, &value, sizeof(value));
+}
+
+int site_raise(struct site *site)
+{
+	int err = site->spec.semaphore ? add_to_semaphore(site->spec.semaphore, 1) : 0;
+
+	site->raised += site->spec.semaphore && !err;
+	return err;
+}
+
+void site_lower(struct site *site)
+{
+	struct poke poke;
+
+	if (!site->raised)
+		return;
+	site->raised--;
+	/* The library may have been unmapped: then its semaphore went with our branch. */
+	if (!site_fill_poke(site, true, &poke) && poke_holds(poke.address, poke.to, poke.size))
+		add_to_semaphore(site->spec.semaphore, -1);
+}
+
 /* Sites that hold something else, or were never patched, are left alone. */
-static int restore_inherited(const struct site *site)
+static int restore_inherited(struct site *site)
 {
 	struct poke poke;
 	int err;
+
+	while (site->raised)
+		site_lower(site);
 
 	if (!site->stubs[HOOK_ENTRY].made)
 		return 0;
@@ -393,7 +451,7 @@ int site_restore_all(void)
 	int err = 0;
 
 	for (u32 i = 0; i < BUCKETS; i++) {
-		for (const struct site *site = buckets[i]; site; site = site->next) {
+		for (struct site *site = buckets[i]; site; site = site->next) {
 			int one = restore_inherited(site);
 
 			err = err ? err : one;

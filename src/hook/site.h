@@ -58,6 +58,7 @@ struct site {
 	u8 stage;     /* enum site_stage of the change under way */
 	bool patched; /* the site's text jumps to the stub */
 	struct site_spec spec;
+	u32 raised; /* how often the semaphore was */
 	struct signature
 		signature; /* of typed programs; stays, as the EXIT stub is built upon it */
 	struct site_stub
@@ -82,6 +83,10 @@ int site_swap_image(struct site *site, enum hook_side side, struct site_image **
 void site_free_image(struct site_image *image);
 /* hook_restore_inherited's work. */
 int site_restore_all(void);
+/* Counts one more watcher at the site's semaphore, if it has one. The site is patched. -errno of the write. */
+int site_raise(struct site *site);
+/* One less. Before the site's text is restored. */
+void site_lower(struct site *site);
 /* Fills the change of the site's text: to the stub, or back to what it was. */
 int site_fill_poke(const struct site *site, bool patch, struct poke *ret_poke);
 

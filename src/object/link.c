@@ -83,7 +83,7 @@ void object_release_link(struct object *object)
 /* What the client asks for, copied. */
 struct uprobes {
 	char path[PATH_MAX];
-	u64 *offsets, *cookies;
+	u64 *offsets, *cookies, *semaphores;
 	u32 count;
 };
 
@@ -116,6 +116,9 @@ static int read_uprobes(const struct abi_link_create_uprobe_multi *attr, struct 
 	if (!error && attr->cookies)
 		error = user_copy(attr->cookies, attr->cnt * sizeof(u64),
 				  (void **)&uprobes->cookies);
+	if (!error && attr->ref_ctr_offsets)
+		error = user_copy(attr->ref_ctr_offsets, attr->cnt * sizeof(u64),
+				  (void **)&uprobes->semaphores);
 	for (u32 i = 0; !error && i < attr->cnt; i++)
 		error = (s64)uprobes->offsets[i] < 0 ? -EINVAL : 0;
 	return error;
@@ -191,6 +194,7 @@ static long attach(struct object *program, const struct abi_link_create_uprobe_m
 		.path = uprobes->path,
 		.offsets = uprobes->offsets,
 		.cookies = uprobes->cookies,
+		.semaphores = uprobes->semaphores,
 		.count = uprobes->count,
 		.at_return = attr->multi_flags & ABI_UPROBE_MULTI_RETURN,
 		.pid = (pid_t)attr->pid,
@@ -272,6 +276,7 @@ static long create_uprobe_multi(struct object *program,
 		result = attach(program, attr, uprobes);
 	free(uprobes->offsets);
 	free(uprobes->cookies);
+	free(uprobes->semaphores);
 	free(uprobes);
 	return result;
 }

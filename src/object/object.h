@@ -63,10 +63,12 @@ enum link_kind {
 
 /* What a LINK_CREATE asks of whoever can reach the target process. */
 struct link_request {
-	int prog_fd;	    /* borrowed: the program image's memfd */
-	const char *path;   /* the binary, as the caller sees it */
-	const u64 *offsets; /* file offsets of function entries */
-	const u64 *cookies; /* or NULL */
+	int prog_fd;	  /* borrowed: the program image's memfd */
+	const char *path; /* the binary, as the caller sees it */
+	const u64 *
+		offsets; /* file offsets of function entries, or (not at_return) of points inside functions */
+	const u64 *cookies;    /* or NULL */
+	const u64 *semaphores; /* file offsets of 16-bit counts, 0: none; or NULL */
 	u32 count;
 	bool at_return;
 	pid_t pid; /* 0: none named */

@@ -273,6 +273,9 @@ static int check_arg(struct verifier *env, struct call_info *call, int regno)
 		if (pointer_is_secret(env, reg))
 			return verify_reject(env, WHY_LEAK, regno, -EACCES,
 					     "R%d leaks addr into helper function", regno);
+		/* As an address that is read from, its words are. */
+		if (reg->type == PTR_CTX)
+			env->result->ctx_words = ~0u;
 		return 0;
 	}
 	if (reg_is_packet(reg) &&

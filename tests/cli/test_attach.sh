@@ -193,7 +193,7 @@ refused() { # NAME WORD ARGUMENTS...
 	[ $? -eq 1 ] && [ "$(grep -c '^inlay: ' "$work/err")" -eq 1 ] && err "$word" && [ ! -s "$work/out" ]
 	check "$name" $?
 }
-for section in fentry/victim_work usdt/a:b:c kprobe/do_exit uprobe uprobe//proc/self/exe:nothing_like_it uprobe/nothing.so:f; do
+for section in fentry/victim_work usdt/a:b:c usdt/a kprobe/do_exit uprobe uprobe//proc/self/exe:nothing_like_it uprobe/nothing.so:f; do
 	printf 'SEC("%s") int f(void *ctx) { return 0; }\n' "$section" | compile refused
 	refused "refuses_$section" "program 'f'" -p $target "$work/refused.bpf.o"
 done

@@ -289,6 +289,18 @@ static void expect_section(const char *text, bool at_return, bool many, const ch
 	attach_section_free(&section);
 }
 
+static void expect_usdt(const char *text, const char *binary, const char *provider,
+			const char *name)
+{
+	struct attach_section section = {0};
+	char problem[512];
+
+	CHECK_EQ(attach_section_parse(text, &section, problem, sizeof(problem)), 0);
+	CHECK(section.kind == ATTACH_USDT && !strcmp(section.binary, binary) &&
+	      !strcmp(section.provider, provider) && !strcmp(section.function, name));
+	attach_section_free(&section);
+}
+
 static void expect_refusal(const char *text, const char *word)
 {
 	struct attach_section section;
@@ -326,7 +338,14 @@ static void sections(void)
 	expect_refusal("fentry/main", "names no function");
 	expect_section("fexit/:main", false, false, "", "main");
 	expect_refusal("freplace/main", "not supported yet");
-	expect_refusal("usdt/x:y:z", "not supported yet");
+	expect_usdt("usdt/x:y:z", "x", "y", "z");
+	expect_usdt("usdt//a:b/c:y:z", "/a:b/c", "y", "z");
+	expect_usdt("usdt/:y:z", "", "y", "z");
+	expect_usdt("usdt/y:z", "", "y", "z");
+	expect_refusal("usdt/y", "names no function");
+	expect_refusal("usdt/y:", "names no function");
+	expect_refusal("usdt/:z", "names no provider");
+	expect_refusal("usdt/x::z", "names no provider");
 	expect_refusal("kprobe/do_exit", "not one that attaches");
 	expect_refusal("xdp", "not one that attaches");
 }

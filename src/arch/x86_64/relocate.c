@@ -91,13 +91,14 @@ static int copy_insn(struct codebuf *buf, const struct displaced *displaced,
 	}
 }
 
-int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced)
+int x86_64_relocate_part(struct codebuf *buf, struct displaced *displaced, u32 first, u32 end)
 {
-	u32 start = buf->size, offset = 0;
+	u32 start = buf->size, offset = first ? displaced->insns[first].offset : 0;
 
-	if (displaced->count > DISPLACED_MAX_INSNS || displaced->length > DISPLACED_MAX_BYTES)
+	if (end > displaced->count || displaced->count > DISPLACED_MAX_INSNS ||
+	    displaced->length > DISPLACED_MAX_BYTES)
 		return -EINVAL;
-	for (u32 i = 0; i < displaced->count; i++) {
+	for (u32 i = first; i < end; i++) {
 		const struct displaced_insn *insn = &displaced->insns[i];
 		int err;
 
@@ -110,6 +111,13 @@ int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced)
 			return err;
 		offset += insn->length;
 	}
+	if (end < displaced->count)
+		return buf->error;
 	codebuf_note(buf, FRAME_DISPLACED, 0, displaced->length);
 	return offset == displaced->length ? buf->error : -EINVAL;
+}
+
+int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced)
+{
+	return x86_64_relocate_part(buf, displaced, 0, displaced->count);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "arch/x86_64/trampoline_parts.h"
+#include "arch/x86_64/trampoline_point.h"
 #include "arch/x86_64/x86_64.h"
 #include "format/image.h"
 
@@ -109,6 +110,34 @@ static void emit_restore(struct codebuf *buf, const struct frame_plan *plan)
 	note_cfa(buf, image_cfa(plan) - plan->size);
 }
 
+static void emit_segments(struct codebuf *buf, const struct frame_plan *plan)
+{
+	if (plan->words & 1u << WORD_ORIG_AX)
+		store_constant(buf, word_at(WORD_ORIG_AX), ~0ull);
+	if (plan->words & 1u << WORD_CS)
+		store_constant(buf, word_at(WORD_CS), 0x33);
+	if (plan->words & 1u << WORD_SS)
+		store_constant(buf, word_at(WORD_SS), 0x2b);
+}
+
+static void emit_point_context(struct codebuf *buf, const struct trampoline_spec *spec,
+			       const struct frame_plan *plan)
+{
+	if (plan->facts & IMAGE_FACT_FUNC_IP)
+		store_constant(buf, (s32)offsetof(struct hit, func_ip), spec->func_ip);
+	if (plan->facts & IMAGE_FACT_STACK)
+		store_constant(buf, (s32)offsetof(struct hit, arguments), HIT_POINT);
+	if (plan->words & 1u << WORD_IP)
+		store_constant(buf, word_at(WORD_IP), spec->point);
+	if (plan->words & 1u << WORD_R11)
+		x86_64_point_word(buf, POINT_R11, plan->size, word_at(WORD_R11));
+	if (plan->words & 1u << WORD_FLAGS)
+		x86_64_point_word(buf, POINT_FLAGS, plan->size, word_at(WORD_FLAGS));
+	if (plan->words & 1u << WORD_SP)
+		x86_64_point_word(buf, POINT_SP, plan->size, word_at(WORD_SP));
+	emit_segments(buf, plan);
+}
+
 /* The words that are no plain register. Segments and flags are what every 64-bit user thread has. */
 static void emit_context(struct codebuf *buf, const struct trampoline_spec *spec,
 			 const struct frame_plan *plan)
@@ -116,6 +145,10 @@ static void emit_context(struct codebuf *buf, const struct trampoline_spec *spec
 	const s32 return_at = (s32)offsetof(struct hit, return_address);
 	bool returns = spec->when == TRAMPOLINE_RETURN;
 
+	if (spec->point) {
+		emit_point_context(buf, spec, plan);
+		return;
+	}
 	if (plan->facts & IMAGE_FACT_FUNC_IP)
 		store_constant(buf, (s32)offsetof(struct hit, func_ip), spec->func_ip);
 	if (!returns && plan->facts & IMAGE_FACT_STACK)
@@ -124,18 +157,13 @@ static void emit_context(struct codebuf *buf, const struct trampoline_spec *spec
 		asm_store_imm(buf, 8, X86_RSP, (s32)offsetof(struct hit, arguments), 0);
 	if (plan->words & 1u << WORD_R11)
 		move_word(buf, word_at(WORD_R11), plan->size);
-	if (plan->words & 1u << WORD_ORIG_AX)
-		store_constant(buf, word_at(WORD_ORIG_AX), ~0ull);
 	if (plan->words & 1u << WORD_IP && returns)
 		move_word(buf, word_at(WORD_IP), return_at);
 	else if (plan->words & 1u << WORD_IP)
 		store_constant(buf, word_at(WORD_IP), spec->func_ip);
-	if (plan->words & 1u << WORD_CS)
-		store_constant(buf, word_at(WORD_CS), 0x33);
 	if (plan->words & 1u << WORD_FLAGS)
 		store_constant(buf, word_at(WORD_FLAGS), 0x202);
-	if (plan->words & 1u << WORD_SS)
-		store_constant(buf, word_at(WORD_SS), 0x2b);
+	emit_segments(buf, plan);
 	if (plan->words & 1u << WORD_SP) {
 		asm_lea(buf, X86_RAX, X86_RSP, plan->return_at + (returns ? 8 : 0));
 		asm_store(buf, 8, X86_RSP, word_at(WORD_SP), X86_RAX);

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "arch/x86_64/trampoline_parts.h"
+#include "arch/x86_64/trampoline_point.h"
 #include "arch/x86_64/x86_64.h"
 
 /* A jmp that one aligned store can retarget; goes to what follows it until then. Returns its offset from start. */
@@ -118,7 +119,7 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 	u32 start = buf->size, slow;
 	struct mark_paths paths;
 	u64 marked;
-	int err = 0;
+	int err = spec->inside ? x86_64_point_enter(buf, spec) : 0;
 
 	note_cfa(buf, STUB_CFA - 8);
 	asm_push(buf, X86_R11);
@@ -131,15 +132,20 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 	spec->ret_branch = emit_swappable_jump(buf, start);
 	spec->ret_leave = spec->ret_idle = (u16)(buf->size - start);
 	emit_leave(buf, spec, &paths, STUB_CFA);
+	if (spec->inside)
+		x86_64_point_leave(buf);
 	spec->ret_displaced = (u16)(buf->size - start);
-	if (spec->displaced)
-		err = x86_64_relocate_copy(buf, spec->displaced);
+	if (spec->displaced && !err)
+		err = spec->inside ? x86_64_point_displaced(buf, spec, start)
+				   : x86_64_relocate_copy(buf, spec->displaced);
 	asm_jump(buf, spec->resume);
 	land_far(buf, slow);
 	emit_slow_path(buf, spec->slow_path, STUB_CFA);
 	asm_jcc(buf, X86_CC_NE, marked);
 	asm_pop(buf, X86_R11); /* no record to be had: the function runs unprobed */
 	note_cfa(buf, STUB_CFA - 8);
+	if (spec->inside)
+		x86_64_point_leave(buf);
 	asm_jump(buf, buf->exec + start + spec->ret_displaced);
 	emit_nested(buf, spec, &paths);
 	spec->ret_size = (u16)(buf->size - start);

@@ -25,6 +25,8 @@ void x86_64_patch_veneer(u8 *bytes, u64 target);
 
 /* relocate.c */
 int x86_64_relocate_copy(struct codebuf *buf, struct displaced *displaced);
+/* The instructions [first, end); copy_offsets are from where the first goes. */
+int x86_64_relocate_part(struct codebuf *buf, struct displaced *displaced, u32 first, u32 end);
 
 /* trampoline.c, trampoline_stub.c */
 #define X86_64_FRAME_SIZE 208 /* of an image; struct hit is at its bottom */
