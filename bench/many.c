@@ -164,6 +164,7 @@ static void print_stops(const char *variant, const struct agent_stats *before)
 	print_row(variant, "stopped in all", "ms",
 		  (double)(stats.stop_total_ns - before->stop_total_ns) / 1e6);
 	print_row(variant, "longest stop so far", "ms", (double)stats.stop_max_ns / 1e6);
+	print_row(variant, "longest write in a stop so far", "ms", (double)stats.hold_max_ns / 1e6);
 }
 
 static int measure(pid_t pid, int round)

@@ -62,6 +62,7 @@ static void put_target(struct target *target)
 	past.stops += target->stops;
 	past.stop_total_ns += target->stop_total_ns;
 	past.stop_max_ns = MAX(past.stop_max_ns, target->stop_max_ns);
+	past.hold_max_ns = MAX(past.hold_max_ns, target->hold_max_ns);
 	past.exited |= target->exited;
 	target_close(target);
 }
@@ -505,6 +506,7 @@ void agent_stats(struct agent_stats *ret_stats)
 		ret_stats->stops += target->stops;
 		ret_stats->stop_total_ns += target->stop_total_ns;
 		ret_stats->stop_max_ns = MAX(ret_stats->stop_max_ns, target->stop_max_ns);
+		ret_stats->hold_max_ns = MAX(ret_stats->hold_max_ns, target->hold_max_ns);
 		ret_stats->exited |= target->exited;
 	}
 	pthread_mutex_unlock(&lock);

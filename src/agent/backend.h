@@ -25,7 +25,8 @@ struct agent_stats {
 	u64 missed; /* hits on which a program could not run (of the whole target, any loader) */
 	u64 stops, stop_max_ns,
 		stop_total_ns; /* how often and how long targets' threads were stopped */
-	bool exited;	       /* some target is gone; its counts are as last asked for */
+	u64 hold_max_ns; /* the longest that threads waited while code was written, once all stood */
+	bool exited;	 /* some target is gone; its counts are as last asked for */
 };
 void agent_stats(struct agent_stats *ret_stats);
 /* Runs of one program (bpf_prog_info.id) in the target it is attached to. -ENOENT: attached nowhere. */

@@ -6,6 +6,7 @@
  * that program's maps for good (`kept`): a thread of the target may still be running them.
  */
 #include "agent/session.h"
+#include "agent/stop.h"
 
 #include "base/arena.h"
 #include "base/mem.h"
@@ -388,6 +389,7 @@ void session_close(struct session *session)
 {
 	/* The loader is gone, or leaving: it is not asked to stop threads any more. */
 	session->stopper.fd = -1;
+	stop_hurry_no_more();
 	/* Every site is restored before anybody is waited for long. */
 	hook_set_timeout(SESSION_CLOSE_GRACE_MS);
 	if (session->printk)

@@ -74,29 +74,49 @@ int stop_wait(int tid, u32 timeout_ms, int *ret_status)
 	return wait_until(tid, stop_now() + timeout_ms * 1000000ull, ret_status);
 }
 
+static int hurry_thread(int tid)
+{
+	const int priority = 1;
+	int scheduler = (int)sys_call1(__NR_sched_getscheduler, tid);
+
+	if (scheduler != SCHED_OTHER ||
+	    sys_call3(__NR_sched_setscheduler, tid, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority))
+		return -1;
+	return scheduler;
+}
+
 /*
- * While others stand still we must not wait for a processor: where we may, ahead of all ordinary threads. (Then yielding
- * would not let them run: wait_until sleeps instead.)
+ * While others stand still nobody who works on it may wait for a processor, we nor the agent: where we may, ahead of all ordinary
+ * threads. (Then yielding would not let those run: wait_until sleeps instead.)
  */
 static void hurry(struct stop *stop)
 {
-	const int priority = 1;
-
-	stop->scheduler = (int)sys_call1(__NR_sched_getscheduler, 0);
-	if (stop->scheduler != SCHED_OTHER ||
-	    sys_call3(__NR_sched_setscheduler, 0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority))
-		stop->scheduler = -1;
-	realtime = stop->scheduler >= 0;
+	stop->scheduler[0] = hurry_thread(0);
+	for (u32 i = 0; i < ARRAY_SIZE(stop->skip); i++)
+		stop->scheduler[1 + i] = stop->skip[i] ? hurry_thread((int)stop->skip[i]) : -1;
+	realtime = stop->scheduler[0] >= 0;
 }
 
 static void stop_hurrying(struct stop *stop)
 {
 	const int priority = 0;
 
-	if (stop->scheduler >= 0)
-		sys_call3(__NR_sched_setscheduler, 0, stop->scheduler, &priority);
-	stop->scheduler = -1;
+	for (u32 i = ARRAY_SIZE(stop->scheduler); i-- > 0;) {
+		int tid = i ? (int)stop->skip[i - 1] : 0;
+
+		if (stop->scheduler[i] >= 0)
+			sys_call3(__NR_sched_setscheduler, tid, stop->scheduler[i], &priority);
+		stop->scheduler[i] = -1;
+	}
 	realtime = false;
+}
+
+void stop_hurry_no_more(void)
+{
+	const int priority = 0;
+
+	if (sys_call1(__NR_sched_getscheduler, 0) == (SCHED_FIFO | SCHED_RESET_ON_FORK))
+		sys_call3(__NR_sched_setscheduler, 0, SCHED_OTHER, &priority);
 }
 
 static u32 put_number(char *to, u32 number)
@@ -393,6 +413,7 @@ static int try_stop(struct stop *stop, const struct poke *pokes, u32 count)
 		stop_resume(stop);
 	else
 		stop->late = 0;
+	stop->waited_ns = error ? 0 : stop_now() - stop->began_ns;
 	return error;
 }
 

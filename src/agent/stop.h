@@ -24,9 +24,11 @@ struct stop {
 	u32 skip[2]; /* threads left running: the agent's, as the caller names them */
 	int held_tid; /* already stopped under the caller's ptrace: neither seized nor released; 0: none */
 	u64 began_ns;  /* of the first interrupt */
+	u64 waited_ns; /* from then until all stood where they may; 0: the attempt was given up */
 	u64 last_ns;   /* how long the last stop lasted */
 	u32 late;      /* attempts in a row that took too long */
-	int scheduler; /* of the calling thread, to go back to; -1: unchanged */
+	int scheduler
+		[3]; /* of the calling thread and those skipped, to go back to; -1: unchanged */
 	u32 count;
 	struct {
 		int tid;
@@ -50,6 +52,9 @@ struct stop {
  */
 int stop_all(struct stop *stop, const struct poke *pokes, u32 count);
 void stop_resume(struct stop *stop);
+
+/* For an agent whose loader died in the middle of a stop, which had put it ahead of ordinary threads: it is one again. */
+void stop_hurry_no_more(void);
 
 /* Pieces that injection uses too. Waits for tid's next stop: 0 and its wait status, -ESRCH (gone) or -ETIMEDOUT. */
 int stop_wait(int tid, u32 timeout_ms, int *ret_status);

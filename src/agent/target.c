@@ -22,6 +22,9 @@ static void count_stop(struct target *target)
 	target->stops++;
 	target->stop_total_ns += target->stop.last_ns;
 	target->stop_max_ns = MAX(target->stop_max_ns, target->stop.last_ns);
+	if (target->stop.waited_ns)
+		target->hold_max_ns =
+			MAX(target->hold_max_ns, target->stop.last_ns - target->stop.waited_ns);
 }
 
 static void resume(struct target *target)

@@ -52,7 +52,8 @@ struct target {
 	struct stop stop;
 	bool stopped;
 	u64 stops, stop_max_ns, stop_total_ns;
-	u64 missed; /* as last asked for */
+	u64 hold_max_ns; /* of a stop: after the last thread stood */
+	u64 missed;	 /* as last asked for */
 	struct target_prog progs[TARGET_MAX_PROGS];
 	struct target_map *maps;
 	struct target_tail *tails;
