@@ -28,6 +28,7 @@ kernel-selftests: all
 torture: SECONDS =
 torture: deps all
 	@$(BUILD)/tests/torture/torture-poke $(or $(SECONDS),-o $(BUILD)/torture.cells)
+	@$(BUILD)/tests/torture/torture-tail $(or $(SECONDS),60)
 	@test -n "$(SECONDS)" || INLAY_BUILD=$(BUILD) $(BUILD)/tests/torture/torture-cycles 100000
 
 # A minute unless SECONDS=n says otherwise.

@@ -22,7 +22,7 @@ explore() {
 	mkdir "$work/$name"
 	(
 		cd "$work/$name" || exit 1
-		spin -a "$@" "$model" >spin.log 2>&1 && cc -O2 -w -DSAFETY -o pan pan.c && ./pan -m100000 >pan.log 2>&1
+		spin -a "$@" "$model" >spin.log 2>&1 && cc -w -DSAFETY -o pan pan.c && ./pan -m100000 >pan.log 2>&1
 	)
 	errors=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' "$work/$name/pan.log")
 	states=$(sed -n 's/ *\([0-9]*\) states, stored.*/\1/p' "$work/$name/pan.log")
