@@ -22,9 +22,22 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct target *targets;
 static pid_t default_pid;
 static struct map *printk_ring;
+static bool perf_map_wanted;
 static struct agent_stats past; /* of targets and programs that are gone */
 
 /* ---- targets ---- */
+
+static int begin_perf_map(struct target *target, const struct problem *problem)
+{
+	struct wire_reply reply;
+	int error = target_ask(target, WIRE_PERF_MAP, NULL, 0, NULL, 0, &reply);
+
+	return error ? problem_set(problem, error,
+				   "process %d cannot write its perf map in /tmp: %s", target->pid,
+				   error == -EPERM ? "another user's file has the name"
+						   : strerror(-error))
+		     : 0;
+}
 
 static int get_target(pid_t pid, const struct problem *problem, struct target **ret_target)
 {
@@ -39,6 +52,11 @@ static int get_target(pid_t pid, const struct problem *problem, struct target **
 			return error;
 		if (printk_ring)
 			target_send_map(target, WIRE_PRINTK, printk_ring, NULL);
+		error = perf_map_wanted ? begin_perf_map(target, problem) : 0;
+		if (error) {
+			target_close(target);
+			return error;
+		}
 		target->next = targets;
 		targets = target;
 	}
@@ -482,6 +500,13 @@ const struct link_backend agent_link_backend = {
 void agent_set_default_pid(pid_t pid)
 {
 	default_pid = pid;
+}
+
+void agent_set_perf_map(bool wanted)
+{
+	pthread_mutex_lock(&lock);
+	perf_map_wanted = wanted;
+	pthread_mutex_unlock(&lock);
 }
 
 void agent_set_printk_ring(struct map *ring)

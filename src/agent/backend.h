@@ -19,6 +19,9 @@ void agent_set_default_pid(pid_t pid);
 /* Where bpf_printk of programs in targets goes: sent to each target at its first link. Borrowed; NULL: nowhere. */
 void agent_set_printk_ring(struct map *ring);
 
+/* Whether targets are to keep a perf map (unwind/perf_map.h) while something is attached to them. */
+void agent_set_perf_map(bool wanted);
+
 /* Sums over everything this loader attached, detached links included. */
 struct agent_stats {
 	u64 hits;   /* runs of programs */

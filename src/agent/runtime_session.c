@@ -21,6 +21,7 @@
 #include "sync/reader.h"
 #include "unwind/debugger.h"
 #include "unwind/modules.h"
+#include "unwind/perf_map.h"
 #include "unwind/register.h"
 
 /* Sessions now open: the first one sets up what they share. */
@@ -324,6 +325,14 @@ static void serve_self(struct session *session)
 	session_reply(session, MIN(fd, 0), 0, NULL);
 }
 
+static void serve_perf_map(struct session *session)
+{
+	int error = session->perf_map ? -EBUSY : perf_map_begin();
+
+	session->perf_map = session->perf_map || !error;
+	session_reply(session, error, 0, NULL);
+}
+
 static void serve_runtime(struct session *session)
 {
 	const struct wire_runtime *request = (const void *)session->message.payload;
@@ -352,21 +361,14 @@ static void serve_unknown(struct session *session)
 int session_serve(struct session *session)
 {
 	static void (*const table[])(struct session *) = {
-		[WIRE_HELLO] = serve_hello,
-		[WIRE_MEM] = serve_mem,
-		[WIRE_REGISTRY] = serve_registry,
-		[WIRE_PRINTK] = serve_printk,
-		[WIRE_SELF] = serve_self,
-		[WIRE_MAP] = serve_map,
-		[WIRE_PROG] = program_serve,
-		[WIRE_SITES] = serve_sites,
-		[WIRE_ATTACH] = serve_attach,
-		[WIRE_DETACH] = serve_detach,
-		[WIRE_DROP_PROG] = program_serve_drop,
-		[WIRE_STATS] = serve_stats,
-		[WIRE_REFRESH] = serve_refresh,
-		[WIRE_UNWIND] = serve_unwind,
-		[WIRE_RUNTIME] = serve_runtime,
+		[WIRE_HELLO] = serve_hello,	  [WIRE_MEM] = serve_mem,
+		[WIRE_REGISTRY] = serve_registry, [WIRE_PRINTK] = serve_printk,
+		[WIRE_SELF] = serve_self,	  [WIRE_PERF_MAP] = serve_perf_map,
+		[WIRE_MAP] = serve_map,		  [WIRE_PROG] = program_serve,
+		[WIRE_SITES] = serve_sites,	  [WIRE_ATTACH] = serve_attach,
+		[WIRE_DETACH] = serve_detach,	  [WIRE_DROP_PROG] = program_serve_drop,
+		[WIRE_STATS] = serve_stats,	  [WIRE_REFRESH] = serve_refresh,
+		[WIRE_UNWIND] = serve_unwind,	  [WIRE_RUNTIME] = serve_runtime,
 		[WIRE_SLOTS] = tail_serve_slots,
 	};
 	u32 kind;
@@ -399,6 +401,8 @@ void session_close(struct session *session)
 			detach(session, i);
 	}
 	program_drop_all(session);
+	if (session->perf_map)
+		perf_map_end();
 	if (session->printk && !sync_grace(100))
 		map_close(session->printk);
 	for (u32 i = 0; i < SESSION_MAX_MAPS; i++) {

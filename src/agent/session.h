@@ -52,6 +52,7 @@ struct session {
 	struct runtime_stopper stopper;
 	struct map *printk; /* NULL: its loader does not want what bpf_printk says */
 	struct session *next_printk;
+	bool perf_map; /* its loader wants one */
 	struct session_map maps[SESSION_MAX_MAPS];
 	struct session_prog programs[READER_SLOTS];
 	struct session_prog *tails[SESSION_MAX_TAILS]; /* NULL: free */

@@ -9,6 +9,7 @@
  *   loader                agent
  *     HELLO        ->            version and process id are compared
  *     MEM, REGISTRY, PRINTK, SELF -> descriptors the session works with
+ *     PERF_MAP     ->            keep a perf map while the session lasts
  *     MAP, PROG    ->            what a program is made of; the reply's value is a handle
  *     SLOTS        ->            which programs the tail calls through a prog array lead to
  *     UNWIND...    ->            how to walk stacks through each module, for programs that do
@@ -38,6 +39,7 @@ enum wire_kind {
 	WIRE_REGISTRY,
 	WIRE_PRINTK,
 	WIRE_SELF,
+	WIRE_PERF_MAP,
 	WIRE_MAP,
 	WIRE_PROG,
 	WIRE_SLOTS,

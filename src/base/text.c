@@ -4,7 +4,7 @@
  *
  * A region is a private read-execute mapping within reach of some code. It is of a memfd for the sake of its name in
  * /proc/PID/maps alone: all its pages are written at once (with traps), so that they are copies, and the file's own are given
- * back. Blocks are runs of 16-byte units in a bitmap, handed out next-fit and not wiped when freed. What a block is to hold
+ * back. One without a name begins with TEXT_MARK. Blocks are runs of 16-byte units in a bitmap, handed out next-fit and not wiped when freed. What a block is to hold
  * is prepared in the arena.
  */
 #include "base/text.h"
@@ -35,6 +35,7 @@ struct region {
 	u8 *exec;
 	u32 size;
 	u32 index; /* in regions[] and spans[] */
+	bool nameless;
 	u32 units_free;
 	u32 next_unit; /* where the next search begins */
 	u64 *used;     /* bitmap */
@@ -45,6 +46,7 @@ static struct region *regions[MAX_REGIONS];
 static u64 spans[MAX_REGIONS];
 static u32 region_limit; /* indices in use are below */
 static u32 text_lock;
+static bool want_nameless;
 
 static void lock(void)
 {
@@ -104,15 +106,18 @@ static int make_private(u8 *exec, u32 size)
 
 static int map_region(struct region *region, u64 near, u32 size)
 {
-	int fd = open_memory(size);
+	int fd = want_nameless ? -1 : open_memory(size);
 	int err = 0;
 
+	region->nameless = fd < 0;
 	region->exec = map_near(fd, near, size);
 	region->size = size;
 	if (!region->exec)
 		err = near ? -ERANGE : -ENOMEM;
 	else
 		err = make_private(region->exec, size);
+	if (region->nameless && !err)
+		err = self_mem_write(ptr_to_u64(region->exec), TEXT_MARK, UNIT);
 	if (region->exec && err)
 		sys_munmap(region->exec, size);
 	/* Unlike truncation, this leaves private copies. Where it fails, the file's pages only cost memory. */
@@ -123,9 +128,15 @@ static int map_region(struct region *region, u64 near, u32 size)
 	return err;
 }
 
+/* Units that are not handed out. */
+static u32 reserved(const struct region *region)
+{
+	return region->nameless ? 1 : 0;
+}
+
 static int region_create(u64 near, u32 block_size, struct region **ret_region)
 {
-	u32 size = MAX(REGION_SIZE, ALIGN_UP(block_size, REGION_ALIGN));
+	u32 size = MAX(REGION_SIZE, ALIGN_UP(block_size + UNIT, REGION_ALIGN));
 	u32 units = size / UNIT;
 	struct region *region;
 	u32 index = 0;
@@ -144,8 +155,9 @@ static int region_create(u64 near, u32 block_size, struct region **ret_region)
 		return err;
 	}
 	region->index = index;
-	region->units_free = units;
+	region->units_free = units - reserved(region);
 	region->used = (u64 *)(region + 1);
+	region->used[0] = reserved(region);
 	regions[index] = region;
 	__atomic_store_n(&spans[index], ptr_to_u64(region->exec) | size / PAGE, __ATOMIC_RELEASE);
 	if (index == region_limit)
@@ -225,7 +237,8 @@ static int take_anywhere(u64 near, u32 size, struct text_block *ret_block)
 
 	for (u32 i = 0; i < region_limit; i++) {
 		region = regions[i];
-		if (!region || !text_gap_reaches(near, ptr_to_u64(region->exec), region->size))
+		if (!region || (want_nameless && !region->nameless) ||
+		    !text_gap_reaches(near, ptr_to_u64(region->exec), region->size))
 			continue;
 		if (region_take(region, size, ret_block))
 			return 0;
@@ -298,10 +311,17 @@ void text_free(struct text_block *block)
 	lock();
 	mark_units(region, (u32)(block->exec - region->exec) / UNIT, count, false);
 	region->units_free += count;
-	if (region->units_free == region->size / UNIT)
+	if (region->units_free == region->size / UNIT - reserved(region))
 		region_destroy(region);
 	unlock();
 	block->region = NULL;
+}
+
+void text_set_nameless(bool wanted)
+{
+	lock();
+	want_nameless = wanted;
+	unlock();
 }
 
 bool text_contains(u64 address)

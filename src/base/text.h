@@ -35,6 +35,12 @@ int text_commit(struct text_block *block);
 /* Changes 8 aligned bytes of a committed block; threads that run them see the old or the new ones. 0 or -errno. */
 int text_patch(struct text_block *block, u32 offset, u64 value);
 void text_free(struct text_block *block);
+/*
+ * Whether code goes into memory without a name in /proc/PID/maps from now on (what there is stays where it is): perf looks
+ * in its map of a process for addresses in such memory only. Such memory begins with these 16 bytes.
+ */
+#define TEXT_MARK "\xcc\xcc\xccinlay-text\xcc\xcc"
+void text_set_nameless(bool wanted);
 /* Is address inside memory that text_alloc handed out in this process? Any thread, signal-safe. */
 bool text_contains(u64 address);
 

@@ -8,27 +8,33 @@
 
 #include "arch/arch.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "binary/process.h"
 
 #define SHOWN 8
 
-/* The name of what is mapped at an address; "" when nothing has a name there. */
-static void mapping_name(pid_t pid, u64 address, char *name, size_t size)
+/* The name of what is mapped at an address, "" when nothing has a name there; returns where that mapping starts, or 0. */
+static u64 find_mapping(pid_t pid, u64 address, char *name, size_t size)
 {
 	char path[40], line[512], found[256];
-	unsigned long start, end;
+	unsigned long start, end, found_start = 0;
+	int fields;
 	FILE *maps;
 
 	*name = 0;
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	maps = fopen(path, "re");
 	while (maps && fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %255[^\n]", &start, &end, found) == 3 &&
-		    address >= start && address < end)
+		fields = sscanf(line, "%lx-%lx %*s %*s %*s %*s %255[^\n]", &start, &end, found);
+		if (fields < 2 || address < start || address >= end)
+			continue;
+		found_start = start;
+		if (fields == 3)
 			snprintf(name, size, "%s", found);
 	}
 	if (maps)
 		fclose(maps);
+	return found_start;
 }
 
 static void hex(const u8 *bytes, u32 count, char *text)
@@ -52,21 +58,32 @@ static bool jump_target(const struct site_spec *spec, const u8 *bytes, u64 *ret_
 	       !memcmp(again, bytes, 5);
 }
 
+/* Is it where an agent's code lies? By its name, or by its mark where it has none (base/text.h). */
+static bool is_ours(const struct process *process, u64 start, const char *name)
+{
+	u8 mark[sizeof(TEXT_MARK)];
+
+	if (*name)
+		return strstr(name, "inlay-text");
+	return start && !process_read(process, start, mark, sizeof(mark)) &&
+	       !memcmp(mark, TEXT_MARK, sizeof(mark));
+}
+
 int foreign_check(const struct process *process, const struct site_spec *spec, char *text,
 		  size_t size)
 {
 	u8 now[DISPLACED_MAX_BYTES];
 	char now_text[3 * SHOWN + 1], file_text[3 * SHOWN + 1], name[256], whose[384];
 	u32 length = MAX((u32)spec->displaced.length, (u32)arch_host()->limits.patch_size);
-	u64 target;
+	u64 target, start;
 
 	if (length > sizeof(now) || process_read(process, spec->address, now, length) ||
 	    !memcmp(now, spec->displaced.bytes, length))
 		return 0;
 	snprintf(whose, sizeof(whose), "somebody else has patched it");
 	if (jump_target(spec, now, &target)) {
-		mapping_name(process_facts(process)->pid, target, name, sizeof(name));
-		if (strstr(name, "inlay-text"))
+		start = find_mapping(process_facts(process)->pid, target, name, sizeof(name));
+		if (is_ours(process, start, name))
 			return 0;
 		snprintf(whose, sizeof(whose), "another tool's jump to %#llx%s%s",
 			 (unsigned long long)target, *name ? " in " : "", name);

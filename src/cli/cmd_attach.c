@@ -34,7 +34,7 @@ struct options {
 	const char *command;
 	const char *path;
 	double seconds; /* < 0: no limit */
-	bool json;
+	bool json, perf_map;
 };
 
 /* A program, where it goes, and the link that holds it there. */
@@ -60,7 +60,7 @@ struct attach {
 };
 
 static const char help[] =
-	"usage: inlay attach (-p PID | -c 'COMMAND') OBJECT.bpf.o [--duration SECONDS] [--json]\n"
+	"usage: inlay attach (-p PID | -c 'COMMAND') OBJECT.bpf.o [--duration SECONDS] [--json] [--perf-map]\n"
 	"\n"
 	"Attaches all programs of a BPF object to functions of a process, by their SEC() names. Prints bpf_printk as it\n"
 	"comes and the maps at the end. Ends with Ctrl-C, after --duration, or with the process.\n"
@@ -69,6 +69,7 @@ static const char help[] =
 	"  -c, --command 'COMMAND' start this command and attach before its main function; '...' quotes, no shell\n"
 	"  -d, --duration SECONDS  detach after so long (fractions allowed)\n"
 	"  -j, --json              print {\"maps\":{\"MAP\":[{\"key\":...,\"value\":...}]}} instead; bpf_printk to stderr\n"
+	"      --perf-map          name generated code in the process's /tmp/perf-PID.map while attached, for perf report\n"
 	"\n"
 	"sections:\n"
 	"  uprobe/BINARY:FUNCTION           at the function's entry; context struct pt_regs\n"
@@ -116,6 +117,9 @@ static int parse_option(int option, const char *word, struct options *options)
 	case 'j':
 		options->json = true;
 		return CLI_OK;
+	case 'm':
+		options->perf_map = true;
+		return CLI_OK;
 	case ':':
 		return cli_usage(&cmd_attach, "option '%s' lacks its value", word);
 	default:
@@ -130,6 +134,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{"command", required_argument, NULL, 'c'},
 		{"duration", required_argument, NULL, 'd'},
 		{"json", no_argument, NULL, 'j'},
+		{"perf-map", no_argument, NULL, 'm'},
 		{0},
 	};
 	int option;
@@ -446,6 +451,7 @@ static int run_steps(struct attach *attach)
 		status = describe_arguments(attach);
 	if (!status)
 		status = open_printk(attach);
+	agent_set_perf_map(attach->options.perf_map);
 	if (!status)
 		status = attach_all(attach);
 	attach_types_free(&attach->types);

@@ -166,30 +166,65 @@ static void a_forked_child_writes_to_itself(void)
 	text_free(&block);
 }
 
+struct mapping {
+	unsigned long start, end;
+	char line[512];
+};
+
+static void find_mapping(const struct text_block *block, struct mapping *ret_mapping)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+
+	while (fgets(ret_mapping->line, sizeof(ret_mapping->line), maps)) {
+		if (sscanf(ret_mapping->line, "%lx-%lx ", &ret_mapping->start, &ret_mapping->end) ==
+			    2 &&
+		    ret_mapping->start <= (u64)(uintptr_t)block->exec &&
+		    (u64)(uintptr_t)block->exec < ret_mapping->end)
+			break;
+	}
+	fclose(maps);
+}
+
 /* The file that gives the mapping its name holds no second copy of it. */
 static void code_is_not_kept_twice(void)
 {
 	struct text_block block;
-	unsigned long start, end;
-	char line[512], path[64];
+	struct mapping mapping;
+	char path[64];
 	struct stat file;
-	FILE *maps;
 
 	CHECK_EQ(text_alloc(here(), 100, &block), 0);
-	maps = fopen("/proc/self/maps", "r");
-	while (fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2 &&
-		    start <= (u64)(uintptr_t)block.exec && (u64)(uintptr_t)block.exec < end)
-			break;
-	}
-	fclose(maps);
-	CHECK(strstr(line, "inlay-text"));
-	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", start, end);
+	find_mapping(&block, &mapping);
+	CHECK(strstr(mapping.line, "inlay-text"));
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", mapping.start, mapping.end);
 	if (stat(path, &file))
 		SKIP("needs root");
 	CHECK_EQ(file.st_blocks, 0);
 	CHECK_EQ(block.exec[0], 0xcc);
 	text_free(&block);
+}
+
+static void memory_without_a_name_bears_a_mark(void)
+{
+	struct text_block named, blocks[2];
+	struct mapping mapping, other;
+
+	CHECK_EQ(text_alloc(here(), 100, &named), 0);
+	text_set_nameless(true);
+	CHECK_EQ(text_alloc(here(), 1 << 18, &blocks[0]), 0);
+	CHECK_EQ(text_alloc(here(), 100, &blocks[1]), 0);
+	text_set_nameless(false);
+	find_mapping(&blocks[0], &mapping);
+	CHECK(!strchr(mapping.line, '/') && strstr(mapping.line, "r-xp"));
+	CHECK(!memcmp((const void *)mapping.start, TEXT_MARK, sizeof(TEXT_MARK)));
+	CHECK_EQ(run_block(&blocks[1]), 42);
+	find_mapping(&named, &other);
+	CHECK(strstr(other.line, "inlay-text"));
+	text_free(&blocks[0]);
+	text_free(&blocks[1]);
+	text_free(&named);
+	find_mapping(&blocks[0], &other);
+	CHECK(other.start != mapping.start);
 }
 
 #ifndef PR_SET_MDWE
@@ -222,6 +257,7 @@ int main(void)
 	RUN(a_forked_child_keeps_its_code);
 	RUN(a_forked_child_writes_to_itself);
 	RUN(code_is_not_kept_twice);
+	RUN(memory_without_a_name_bears_a_mark);
 	RUN(works_when_memory_may_not_become_executable);
 	return test_done();
 }
