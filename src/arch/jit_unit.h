@@ -30,7 +30,8 @@
 struct jit_sub {
 	u32 start, end;	 /* its instructions: [start, end) */
 	u32 stack_depth; /* bytes, multiple of 8 */
-	u16 used;	 /* bit per BPF register that it names */
+	u16 used;	 /* bit per BPF register that it names, and JIT_NEAR_* */
+	u64 near;	 /* with JIT_NEAR_*: a constant that its loops need, or need ones near to */
 	bool callback;	 /* C calls it too, and subprograms make tail calls: see below */
 	bool calls;	 /* calls something: the stack must be aligned for it */
 	u32 entry;	 /* offset of its prologue */
@@ -51,6 +52,14 @@ struct jit_in_place {
 struct jit_tail {
 	u32 bypass, target, out;
 };
+
+/*
+ * Registers beyond BPF's, for jit_sub.near: one that calls and divisions leave alone, for subprograms that have some (programs with
+ * tail calls lack it), and one for others. Constants are near if their difference is below JIT_NEAR_REACH.
+ */
+#define JIT_NEAR_KEPT  11
+#define JIT_NEAR_FREE  12
+#define JIT_NEAR_REACH (1 << 29)
 
 /* Bits of targets. */
 #define JIT_TARGET	1 /* control comes here from elsewhere than the instruction before */

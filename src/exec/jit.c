@@ -20,6 +20,7 @@
 #include "exec/jit_known.h"
 #include "exec/jit_live.h"
 #include "exec/jit_name.h"
+#include "exec/jit_near.h"
 #include "exec/jit_scan.h"
 #include "exec/jit_stack.h"
 #include "format/insn.h"
@@ -94,7 +95,7 @@ static int allocate(struct compiler *c, const struct image_header *image)
 static int find_in_place(struct compiler *c, const struct image_header *image,
 			 const struct exec_env *env)
 {
-	u32 calls = env->in_place && c->arch->jit.in_place ? jit_known_calls(image) : 0;
+	u32 calls = env->in_place && c->arch->jit.reduces ? jit_known_calls(image) : 0;
 	int count;
 
 	if (!calls)
@@ -127,6 +128,8 @@ static int reduce(struct compiler *c, const struct image_header *image, const st
 	if (trimmed)
 		jit_live(image, c->insns, c->targets, c->live);
 	jit_scan_needs(&c->unit, c->subs);
+	for (u32 i = 0; i < c->unit.sub_cnt && c->arch->jit.reduces; i++)
+		jit_near(&c->unit, &c->subs[i]);
 	return 0;
 }
 

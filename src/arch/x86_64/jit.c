@@ -6,7 +6,7 @@
  *   saved rbp            only when the subprogram uses its stack
  *   BPF stack            rbp - stack_depth .. rbp
  *   padding              when it calls: rsp is 16-aligned below the saved registers
- *   saved registers      the callee-saved ones among its BPF registers
+ *   saved registers      the callee-saved ones among its BPF registers, and that of JIT_NEAR_KEPT
  *
  * One that neither calls nor saves registers has its stack below rsp, in the 128 bytes that signal handlers spare. Without
  * a frame pointer the padding is below the saved registers.
@@ -19,24 +19,26 @@
 #include "format/insn.h"
 
 const u8 jit_reg[] = {
-	[BPF_REG_0] = X86_RAX, [BPF_REG_1] = X86_RDI, [BPF_REG_2] = X86_RSI,  [BPF_REG_3] = X86_RDX,
-	[BPF_REG_4] = X86_RCX, [BPF_REG_5] = X86_R8,  [BPF_REG_6] = X86_RBX,  [BPF_REG_7] = X86_R13,
-	[BPF_REG_8] = X86_R14, [BPF_REG_9] = X86_R15, [BPF_REG_10] = X86_RBP,
+	[BPF_REG_0] = X86_RAX,	  [BPF_REG_1] = X86_RDI,  [BPF_REG_2] = X86_RSI,
+	[BPF_REG_3] = X86_RDX,	  [BPF_REG_4] = X86_RCX,  [BPF_REG_5] = X86_R8,
+	[BPF_REG_6] = X86_RBX,	  [BPF_REG_7] = X86_R13,  [BPF_REG_8] = X86_R14,
+	[BPF_REG_9] = X86_R15,	  [BPF_REG_10] = X86_RBP, [JIT_NEAR_KEPT] = X86_R12,
+	[JIT_NEAR_FREE] = X86_R9,
 };
 
 /* Below rsp, what no signal handler touches: System V ABI, 3.2.2. */
 #define RED_ZONE 128
 
-static const u8 first_saved = BPF_REG_6, last_saved = BPF_REG_9;
+static const u8 first_saved = BPF_REG_6, last_saved = JIT_NEAR_KEPT;
 
 static bool has_frame(const struct jit_sub *sub)
 {
 	return sub->used & 1u << BPF_REG_10;
 }
 
-static bool saves(const struct jit_sub *sub, u32 bpf_reg)
+static bool saves(const struct jit_sub *sub, u32 reg)
 {
-	return sub->used & 1u << bpf_reg;
+	return reg != BPF_REG_10 && sub->used & 1u << reg;
 }
 
 static u32 saved_count(const struct jit_sub *sub)
@@ -75,8 +77,10 @@ static void note_called(struct codebuf *buf)
 {
 	codebuf_note(buf, FRAME_CFA, X86_RSP, 8);
 	codebuf_note(buf, FRAME_RESTORED, X86_RBP, 0);
-	for (u32 reg = first_saved; reg <= last_saved; reg++)
-		codebuf_note(buf, FRAME_RESTORED, jit_reg[reg], 0);
+	for (u32 reg = first_saved; reg <= last_saved; reg++) {
+		if (reg != BPF_REG_10)
+			codebuf_note(buf, FRAME_RESTORED, jit_reg[reg], 0);
+	}
 }
 
 /* With a frame pointer the CFA is reckoned from it. */
@@ -113,6 +117,10 @@ int x86_64_jit_prologue(struct codebuf *buf, const struct jit_unit *unit, u32 su
 		asm_push(buf, X86_RAX); /* a byte; its value is nobody's */
 		note_depth(buf, sub, depth + 8);
 	}
+	if (sub->used & 1u << JIT_NEAR_KEPT)
+		asm_mov_imm(buf, jit_reg[JIT_NEAR_KEPT], sub->near);
+	if (sub->used & 1u << JIT_NEAR_FREE)
+		asm_mov_imm(buf, jit_reg[JIT_NEAR_FREE], sub->near);
 	return 0;
 }
 
@@ -277,6 +285,9 @@ static u32 insn_clobbers(const struct jit_unit *unit, u32 index)
 		return X86_CALLER_SAVED;
 	if (needs_scratch(insn))
 		changed |= scratch;
+	/* The condition of a conditional move. */
+	if ((insn_class(insn) == BPF_JMP || insn_class(insn) == BPF_JMP32) && insn->off == 1)
+		changed |= X86_BIT(JIT_TEMP);
 	if (insn_class(insn) == BPF_STX && mode == BPF_ATOMIC)
 		changed |= X86_BIT(jit_reg[insn->src_reg]);
 	if (insn_class(insn) != BPF_ST && insn_class(insn) != BPF_JMP &&
@@ -289,6 +300,10 @@ u32 x86_64_jit_clobbers(const struct jit_unit *unit)
 {
 	u32 changed = X86_BIT(X86_RAX);
 
+	for (u32 i = 0; i < unit->sub_cnt; i++) {
+		if (unit->subs[i].used & 1u << JIT_NEAR_FREE)
+			changed |= X86_BIT(jit_reg[JIT_NEAR_FREE]);
+	}
 	for (u32 i = 0; i < unit->insn_cnt; i++) {
 		changed |= insn_clobbers(unit, i);
 		if (insn_is_ld_imm64(&unit->insns[i]))

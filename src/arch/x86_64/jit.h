@@ -20,7 +20,7 @@
 
 #define JIT_TAIL_COUNT X86_R12
 
-extern const u8 jit_reg[BPF_REG_10 + 1];
+extern const u8 jit_reg[JIT_NEAR_FREE + 1];
 
 /* Undoes the prologue of sub: rsp is at the return address again. */
 void jit_unwind(struct codebuf *buf, const struct jit_sub *sub);
@@ -29,9 +29,6 @@ void jit_note_frame(struct codebuf *buf, const struct jit_sub *sub);
 
 /* In the body of sub: so many words have been pushed, for now. */
 void jit_note_pushed(struct codebuf *buf, const struct jit_sub *sub, u32 words);
-
-/* Registers that the prologue of sub saves, as X86_BITs. */
-u32 jit_saved_regs(const struct jit_sub *sub);
 
 /* Emits several instructions as one, if they are of a known pattern. Returns how many, or 0. */
 u32 jit_fuse(struct codebuf *buf, const struct jit_unit *unit, u32 index);
@@ -44,6 +41,8 @@ int jit_atomic(struct codebuf *buf, const struct bpf_insn *insn);
 int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 int jit_packet(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 
+/* A conditional jump over a move: a conditional move. 2, or 0: it is not that. */
+u32 jit_branch_select(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 /* A conditional jump over an unconditional one, as one jump. 2, or 0: it is not that. */
 u32 jit_branch_over(struct codebuf *buf, const struct jit_unit *unit, u32 index);
 

@@ -127,6 +127,28 @@ u32 jit_branch_over(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	return 2;
 }
 
+/* Compilers write a value chosen by a condition in this way; on this machine they would write a conditional move. */
+u32 jit_branch_select(struct codebuf *buf, const struct jit_unit *unit, u32 index)
+{
+	const struct bpf_insn *insn = &unit->insns[index], *move = insn + 1;
+	int cond = condition(insn_op(insn));
+	bool wide = insn_class(move) == BPF_ALU64;
+
+	if (cond < 0 || insn->off != 1 || index + 2 >= jit_unit_sub(unit, index)->end ||
+	    unit->targets[index + 1] || (!wide && insn_class(move) != BPF_ALU) ||
+	    insn_op(move) != BPF_MOV || move->off)
+		return 0;
+	/* A conditional move of 32 bits would clear the upper half in any case. */
+	if (!insn_uses_reg(move))
+		asm_mov_imm(buf, JIT_TEMP, wide ? (u64)(s64)move->imm : (u32)move->imm);
+	else if (!wide)
+		asm_mov(buf, 4, JIT_TEMP, jit_reg[move->src_reg]);
+	compare(buf, insn);
+	asm_reg(buf, 8, 0x0f40 | ((u32)cond ^ 1), jit_reg[move->dst_reg],
+		insn_uses_reg(move) && wide ? jit_reg[move->src_reg] : JIT_TEMP);
+	return 2;
+}
+
 int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	const struct bpf_insn *insn = &unit->insns[index];

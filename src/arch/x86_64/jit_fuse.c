@@ -8,6 +8,9 @@
 
 #define NO_REG 0xff
 
+/* Of a sum, so that an offset of 16 bits may be added. */
+#define MAX_DISP (1 << 30)
+
 /* Instructions from index on that run together: the last one may not be passed, nor a place that is jumped to. */
 static u32 run_length(const struct jit_unit *unit, u32 index, u32 limit)
 {
@@ -178,7 +181,7 @@ static u32 fuse_last_use(struct codebuf *buf, const struct jit_unit *unit, u32 i
 	bool loads_x = insn_class(insn) == BPF_LDX && insn->dst_reg == x;
 	u8 digit;
 
-	if (sum->disp > INT16_MAX || sum->disp < -INT16_MAX)
+	if (sum->disp > MAX_DISP || sum->disp < -MAX_DISP)
 		return 0;
 	if (is_update(unit, index, &digit) && insn->src_reg == to && is_dead(unit, index + 2, to) &&
 	    (x == NO_REG || loads_x || is_dead(unit, index + 2, x)) &&
@@ -221,6 +224,56 @@ static u32 fuse_sum(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	return used;
 }
 
+static bool is_address(const struct bpf_insn *insn)
+{
+	return insn_is_ld_imm64(insn) && insn->src_reg != INSN_PSEUDO_FUNC;
+}
+
+/* Is the constant at index near the one that is in a register? Then the sum begins at that. */
+static bool begin_near(const struct jit_unit *unit, u32 index, struct sum *sum)
+{
+	const struct jit_sub *sub = jit_unit_sub(unit, index);
+	s64 distance = (s64)(unit->values[index] - sub->near);
+	bool kept = sub->used & 1u << JIT_NEAR_KEPT;
+
+	if (!kept && !(sub->used & 1u << JIT_NEAR_FREE))
+		return false;
+	if (distance >= JIT_NEAR_REACH || distance <= -JIT_NEAR_REACH)
+		return false;
+	sum->base = kept ? JIT_NEAR_KEPT : JIT_NEAR_FREE;
+	sum->disp = (s32)distance;
+	return true;
+}
+
+/* to = constant; [to += ...; and perhaps an access through it]. */
+static u32 fuse_constant(struct codebuf *buf, const struct jit_unit *unit, u32 index)
+{
+	const struct bpf_insn *insn = &unit->insns[index];
+	u32 length = run_length(unit, index, 6), used = 2, more;
+	struct sum sum = {.index = NO_REG};
+	u64 value = unit->values[index];
+
+	if (!is_address(insn))
+		return 0;
+	if (!begin_near(unit, index, &sum)) {
+		for (; used < length && is(&insn[used], BPF_ALU64 | BPF_ADD | BPF_K) &&
+		       insn[used].dst_reg == insn->dst_reg;
+		     used++)
+			value += (u64)(s64)insn[used].imm;
+		asm_mov_imm(buf, jit_reg[insn->dst_reg], value);
+		return used;
+	}
+	while (used < length && sum_add(&sum, &insn[used], insn->dst_reg))
+		used++;
+	more = used < length ? fuse_last_use(buf, unit, index + used, insn->dst_reg, NO_REG, &sum)
+			     : 0;
+	if (!more && sum.index == NO_REG && !sum.disp)
+		asm_mov(buf, 8, jit_reg[insn->dst_reg], jit_reg[sum.base]);
+	else if (!more)
+		emit_sum(buf, 8, 0x8d, jit_reg[insn->dst_reg], &sum);
+	return used + more;
+}
+
 /* x <<= 1, 2, 3; [to = constant or base;] to += ...; to += x; and an access through it: an array's element. */
 static u32 fuse_element(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
@@ -233,10 +286,11 @@ static u32 fuse_element(struct codebuf *buf, const struct jit_unit *unit, u32 in
 
 	if (!is(insn, BPF_ALU64 | BPF_LSH | BPF_K) || insn->imm < 1 || insn->imm > 3 || length < 3)
 		return 0;
-	constant = insn_is_ld_imm64(&insn[1]) && insn[1].src_reg != INSN_PSEUDO_FUNC;
+	constant = is_address(&insn[1]);
 	to = sum.base = insn[1].dst_reg;
 	if (constant) {
 		used = 3;
+		constant = !begin_near(unit, index + 1, &sum);
 	} else if (is_move(&insn[1])) {
 		sum.base = insn[1].src_reg;
 		used = 2;
@@ -286,6 +340,9 @@ u32 jit_fuse(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	u32 used = 0;
 
 	switch (insn_class(insn)) {
+	case BPF_LD:
+		used = fuse_constant(buf, unit, index);
+		break;
 	case BPF_ALU64:
 		used = fuse_rotate(buf, unit, index);
 		if (!used)
@@ -296,6 +353,8 @@ u32 jit_fuse(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	case BPF_JMP:
 	case BPF_JMP32:
 		used = jit_branch_over(buf, unit, index);
+		if (!used)
+			used = jit_branch_select(buf, unit, index);
 		break;
 	case BPF_LDX:
 		used = fuse_update(buf, unit, index);

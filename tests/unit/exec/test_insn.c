@@ -284,6 +284,69 @@ static void long_and_short_branches(void)
 	}
 }
 
+/* A jump over a move: the move's 64 or 32 bits, of a register or a constant, only where it is not jumped over. */
+static void a_jump_over_a_move_chooses(void)
+{
+	const u64 old = 0x1111222233334444, new = 0xaaaabbbbccccdddd;
+	const struct {
+		struct bpf_insn move;
+		u64 moved;
+	} rows[] = {
+		{MOV_REG(0, 3), new},	   {INSN(BPF_ALU | BPF_MOV | BPF_X, 0, 3, 0, 0), (u32) new},
+		{MOV_IMM(0, -5), (u64)-5}, {INSN(BPF_ALU | BPF_MOV | BPF_K, 0, 0, 0, -5), (u32)-5},
+		{MOV_IMM(0, 0), 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct bpf_insn insns[] = {LD_IMM64(0, old), LD_IMM64(3, new),
+					   INSN(BPF_JMP | BPF_JSGT | BPF_K, 1, 0, 1, 0),
+					   rows[i].move, EXIT};
+
+		BOTH(insns, 1, old);
+		BOTH(insns, 0, rows[i].moved);
+		BOTH(insns, (u64)-1, rows[i].moved);
+	}
+}
+
+/* Addresses that a loop loads again and again, near each other and not; beside calls and divisions, and in subprograms. */
+static void loops_load_their_constants(void)
+{
+	static u64 words[2][4] = {{1, 2, 3, 4}, {10, 20, 30, 40}};
+	struct bpf_insn sum[] = {
+		MOV_IMM(0, 0),
+		MOV_IMM(6, 3),
+		LD_IMM64(2, ptr_to_u64(words[0])),
+		MOV_REG(3, 6),
+		ALU64_IMM(BPF_LSH, 3, 3),
+		ALU64_REG(BPF_ADD, 2, 3),
+		INSN(BPF_LDX | BPF_MEM | BPF_DW, 2, 2, 0, 0),
+		ALU64_REG(BPF_ADD, 0, 2),
+		LD_IMM64(4, ptr_to_u64(words[1])),
+		ALU64_IMM(BPF_ADD, 4, 8),
+		INSN(BPF_LDX | BPF_MEM | BPF_DW, 5, 4, -8, 0),
+		ALU64_REG(BPF_ADD, 0, 5),
+		LD_IMM64(5, 0x1000000000000),
+		ALU64_REG(BPF_ADD, 0, 5),
+		MOV_IMM(7, 1), /* or something of the rows below */
+		ALU64_IMM(BPF_SUB, 6, 1),
+		INSN(BPF_JMP | BPF_JSGE | BPF_K, 6, 0, -18, 0),
+		ALU64_REG(BPF_SUB, 4, 1),
+		ALU64_REG(BPF_ADD, 0, 4),
+		EXIT,
+	};
+	const struct bpf_insn others[] = {MOV_IMM(7, 1), ALU64_IMM(BPF_DIV, 0, 1), CALL_SUB(5)};
+	struct bpf_insn with_sub[ARRAY_SIZE(sum) + 1];
+
+	for (size_t i = 0; i < 2; i++) {
+		sum[17] = others[i];
+		BOTH(sum, ptr_to_u64(words[1]), 8 + 10 + 40 + 0x4000000000000);
+	}
+	sum[17] = others[2];
+	memcpy(with_sub, sum, sizeof(sum));
+	with_sub[ARRAY_SIZE(sum)] = EXIT;
+	BOTH(with_sub, ptr_to_u64(words[1]), 8 + 10 + 40 + 0x4000000000000);
+}
+
 static void malformed_programs_are_refused(void)
 {
 	struct bpf_insn falls_off[] = {MOV_IMM(0, 0)};
@@ -362,6 +425,8 @@ int main(void)
 	RUN(acquire_and_release_move_every_size);
 	RUN(compare_and_exchange_zero_extends);
 	RUN(long_and_short_branches);
+	RUN(a_jump_over_a_move_chooses);
+	RUN(loops_load_their_constants);
 	RUN(malformed_programs_are_refused);
 	RUN(an_empty_program_is_two_instructions);
 	RUN(no_mapping_is_writable_and_executable);
