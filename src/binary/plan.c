@@ -173,6 +173,9 @@ static int collect(struct planner *planner)
 		if (decode_at(planner, address, &insn))
 			return refuse(input, "not an instruction at +%u",
 				      offset_in(planner, address));
+		if (ended && address < planner->end && !insn.nop && !insn.int3)
+			return refuse(input, "other code follows a jump or return at +%u",
+				      offset_in(planner, address));
 		if (ended && !insn.nop && !insn.int3)
 			return refuse(input, "shorter than %u bytes and no padding",
 				      input->patch_size);

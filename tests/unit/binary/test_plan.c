@@ -46,6 +46,18 @@ FUNCTION(entry_indirect_call, "push %rbx\ncall *%rdi\npop %rbx\nret");
 FUNCTION(entry_own_address, "call 1f\n1: pop %rax\nret");
 FUNCTION(entry_locked, "lock incl (%rdi)\nmov %eax, %eax\nret");
 FUNCTION(entry_vector, "vpxor %ymm0, %ymm0, %ymm0\nvzeroupper\nret");
+FUNCTION(entry_vector_relative, "vmovdqu entry_nop(%rip), %ymm1\nvzeroupper\nret");
+FUNCTION(entry_evex, "vpxord %zmm17, %zmm17, %zmm17\nret");
+/* A compressed displacement is scaled by the operand's size, and moves as it is. */
+FUNCTION(entry_evex_scaled, "vmovdqu64 64(%rdi), %zmm16\nret");
+FUNCTION(entry_evex_relative, "vmovdqu64 entry_nop(%rip), %zmm16{%k1}{z}\nret");
+FUNCTION(entry_evex_broadcast, "vpaddd entry_nop(%rip){1to16}, %zmm16, %zmm17\nret");
+FUNCTION(entry_locked_relative, "lock incl pointer(%rip)\nret");
+FUNCTION(entry_locked_immediate, "lock cmpxchgl %edi, pointer(%rip)\nret");
+FUNCTION(entry_single_return, "ret");
+FUNCTION(entry_rep_return, "rep ret");
+FUNCTION(entry_return_pops, "ret $16");
+FUNCTION(entry_short_flow, "jmp 1f\n2: ret\n1: jmp 2b");
 FUNCTION(
 	entry_table,
 	"push %rax\nmov %edi, %edi\nlea 2f(%rip), %rax\nmovslq (%rax, %rdi, 4), %rdx\nadd %rax, %rdx\njmp *%rdx\n3: ret\n"
@@ -139,6 +151,9 @@ static void plain_instructions_move(void)
 	CHECK_EQ(spec.displaced.site, spec.address);
 	accept("entry_locked", SITE_PROLOGUE, 5, 2);
 	accept("entry_vector", SITE_PROLOGUE, 7, 2);
+	accept("entry_evex", SITE_WHOLE, 6, 1);
+	accept("entry_evex_scaled", SITE_WHOLE, 7, 1);
+	insn(0, DISPLACED_PLAIN, NULL);
 }
 
 static void rip_relative_operands_are_spelled_out(void)
@@ -148,6 +163,16 @@ static void rip_relative_operands_are_spelled_out(void)
 	accept("entry_rip_immediate", SITE_WHOLE, 10, 1);
 	CHECK_EQ(insn(0, DISPLACED_RIP_REL, "entry_nop")->field_off, 2);
 	accept("entry_indirect_jump", SITE_WHOLE, 6, 1);
+	insn(0, DISPLACED_RIP_REL, NULL);
+	accept("entry_vector_relative", SITE_WHOLE, 8, 1);
+	CHECK_EQ(insn(0, DISPLACED_RIP_REL, "entry_nop")->field_off, 4);
+	accept("entry_evex_relative", SITE_WHOLE, 10, 1);
+	CHECK_EQ(insn(0, DISPLACED_RIP_REL, "entry_nop")->field_off, 6);
+	accept("entry_evex_broadcast", SITE_WHOLE, 10, 1);
+	CHECK_EQ(insn(0, DISPLACED_RIP_REL, "entry_nop")->field_off, 6);
+	accept("entry_locked_relative", SITE_WHOLE, 7, 1);
+	CHECK_EQ(insn(0, DISPLACED_RIP_REL, NULL)->field_off, 3);
+	accept("entry_locked_immediate", SITE_WHOLE, 8, 1);
 	insn(0, DISPLACED_RIP_REL, NULL);
 }
 
@@ -175,7 +200,12 @@ static void padding_may_be_covered(void)
 	accept("entry_return", SITE_PROLOGUE, 5, 4);
 	accept("entry_short_jump", SITE_WHOLE, 5, 4);
 	insn(0, DISPLACED_JUMP, NULL);
+	/* One ret, in three spellings: nobody can be parked inside. */
+	accept("entry_single_return", SITE_WHOLE, 5, 5);
+	accept("entry_rep_return", SITE_WHOLE, 5, 4);
+	accept("entry_return_pops", SITE_WHOLE, 5, 3);
 	refuse("entry_tight", "shorter than 5 bytes and no padding");
+	refuse("entry_short_flow", "other code follows a jump or return at +2");
 	accept("entry_after_tight", SITE_WHOLE, 5, 1);
 }
 
