@@ -476,7 +476,10 @@ int agent_entry(const struct agent_params *params)
 		return -EPROTO;
 	/* Before the lock: it may be held for good, by a thread that this process has not inherited. */
 	if (runtime.pid && runtime.pid != sys_getpid()) {
-		hook_restore_inherited();
+		struct runtime_stopper stopper;
+
+		runtime_stopper_init_alone(&stopper);
+		hook_restore_inherited(&stopper.stopper);
 		return AGENT_STALE;
 	}
 	if (params->link_map)

@@ -64,7 +64,10 @@ struct runtime_stopper {
 	int fd;			     /* of the session; -1: the loader is gone */
 	void *helper;		     /* private */
 	u32 by_helper;		     /* who holds the threads now */
+	u32 alone; /* the agent has no thread here: the calling one is left running */
 };
 void runtime_stopper_init(struct runtime_stopper *stopper, int fd);
+/* For a thread of the program, in a child of a fork that inherited our memory and not our threads. Takes no lock. */
+void runtime_stopper_init_alone(struct runtime_stopper *stopper);
 
 #endif

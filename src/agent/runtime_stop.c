@@ -13,6 +13,7 @@
 
 #include <linux/futex.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include "agent/stop.h"
@@ -84,27 +85,32 @@ static void reap(struct runtime_stopper *stopper, struct helper *helper)
 	sys_prctl(PR_SET_PTRACER, 0, 0, 0, 0);
 	while (sys_call4(__NR_wait4, helper->pid, 0, 0x80000000u /* __WCLONE */, 0) == -EINTR)
 		;
-	arena_free(helper);
+	sys_munmap(helper, sizeof(*helper));
 	stopper->helper = NULL;
 }
 
 static int stop_by_helper(struct runtime_stopper *stopper, const struct poke *pokes, u32 count)
 {
-	struct helper *helper = arena_alloc(sizeof(*helper));
+	/* Not the arena's: in a child of a fork its lock may be held for good. */
+	struct helper *helper = sys_mmap(NULL, sizeof(*helper), PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int error;
 
-	if (!helper)
+	if (sys_is_error(helper))
 		return -ENOMEM;
 	helper->pokes = pokes;
 	helper->count = count;
 	helper->stop.pid = sys_getpid();
-	runtime_tids(helper->stop.skip);
+	if (stopper->alone)
+		helper->stop.skip[0] = (u32)sys_gettid();
+	else
+		runtime_tids(helper->stop.skip);
 	helper->pid = (int)sys_thread_start(CLONE_VM | CLONE_FS | CLONE_UNTRACED,
 					    helper->stack + HELPER_STACK, NULL, NULL, helper_main,
 					    helper);
 	if (helper->pid < 0) {
 		error = helper->pid;
-		arena_free(helper);
+		sys_munmap(helper, sizeof(*helper));
 		return error;
 	}
 	stopper->helper = helper;
@@ -168,6 +174,11 @@ static void resume(void *opaque)
 
 void runtime_stopper_init(struct runtime_stopper *stopper, int fd)
 {
-	stopper->stopper = (struct poke_stopper){stop, resume, stopper};
-	stopper->fd = fd;
+	*stopper = (struct runtime_stopper){.stopper = {stop, resume, stopper}, .fd = fd};
+}
+
+void runtime_stopper_init_alone(struct runtime_stopper *stopper)
+{
+	runtime_stopper_init(stopper, -1);
+	stopper->alone = 1;
 }

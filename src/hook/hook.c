@@ -588,9 +588,9 @@ int hook_detach_all(const struct poke_stopper *stopper)
 	return err;
 }
 
-int hook_restore_inherited(void)
+int hook_restore_inherited(const struct poke_stopper *stopper)
 {
-	int err = site_restore_all();
+	int err = site_restore_all(stopper);
 
 	self_mem_set_fd(-1);
 	return err;

@@ -64,8 +64,9 @@ int hook_detach_all(const struct poke_stopper *stopper);
 /*
  * In the child of a fork: takes what its parent had patched out of its own text, so that it can be attached to by itself. Its
  * threads may go on in the stubs and images, which stay. Opens /proc/self/mem, and closes it. Nothing else of hook/ may be used by
- * the child: locks may be as somebody held them when it was forked, and this takes none. 0, or -errno of a site that was left.
+ * the child: locks may be as somebody held them when it was forked, and this takes none, nor may the stopper. 0, or -errno of a site
+ * that was left.
  */
-int hook_restore_inherited(void);
+int hook_restore_inherited(const struct poke_stopper *stopper);
 
 #endif

@@ -427,7 +427,7 @@ void site_lower(struct site *site)
 }
 
 /* Sites that hold something else, or were never patched, are left alone. */
-static int restore_inherited(struct site *site)
+static int restore_inherited(struct site *site, const struct poke_stopper *stopper)
 {
 	struct poke poke;
 	int err;
@@ -440,19 +440,19 @@ static int restore_inherited(struct site *site)
 	err = site_fill_poke(site, false, &poke);
 	if (err || !poke_holds(poke.address, poke.from, poke.size))
 		return err;
-	/* Nobody stops threads here. */
+	/* Whatever the parent was asked to use: stopping is the last resort here. */
 	poke.protocol = POKE_AUTO;
-	err = poke_batch(&poke, 1, NULL, NULL);
+	err = poke_batch(&poke, 1, stopper, NULL);
 	return MIN(err, 0);
 }
 
-int site_restore_all(void)
+int site_restore_all(const struct poke_stopper *stopper)
 {
 	int err = 0;
 
 	for (u32 i = 0; i < BUCKETS; i++) {
 		for (struct site *site = buckets[i]; site; site = site->next) {
-			int one = restore_inherited(site);
+			int one = restore_inherited(site, stopper);
 
 			err = err ? err : one;
 		}

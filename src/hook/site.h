@@ -82,7 +82,7 @@ int site_build_image(struct site *site, enum hook_side side, bool without_all,
 int site_swap_image(struct site *site, enum hook_side side, struct site_image **ret_old);
 void site_free_image(struct site_image *image);
 /* hook_restore_inherited's work. */
-int site_restore_all(void);
+int site_restore_all(const struct poke_stopper *stopper);
 /* Counts one more watcher at the site's semaphore, if it has one. The site is patched. -errno of the write. */
 int site_raise(struct site *site);
 /* One less. Before the site's text is restored. */

@@ -40,11 +40,23 @@ __attribute__((noinline, noipa)) long victim_work(long a, long b)
 	return a * 31 + b;
 }
 
+#if defined(__x86_64__)
+/* Its first instruction is as long as a branch, and the last byte of a word: only a stop changes it. */
+long victim_edge(long a, long b);
+__asm__(".text\n.balign 64\n.skip 7, 0x90\n.globl victim_edge\n.type victim_edge, @function\nvictim_edge:\n"
+	"lea 0x100(%rdi), %rax\nadd %rsi, %rax\nret\n.size victim_edge, .-victim_edge\n");
+#else
+static long victim_edge(long a, long b)
+{
+	return a + 0x100 + b;
+}
+#endif
+
 static void call(long count)
 {
 	errno = 99;
 	for (long i = 0; i < count; i++) {
-		if (victim_work(i, 7) != i * 31 + 7) {
+		if (victim_work(i, 7) != i * 31 + 7 || victim_edge(i, 7) != i + 0x107) {
 			fprintf(stderr, "call %ld went wrong\n", i);
 			_exit(1);
 		}

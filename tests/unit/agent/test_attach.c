@@ -325,6 +325,54 @@ static void site_is_restored_by_the_agents_own_stop(void)
 	lab_end(pid);
 }
 
+/* The same without force: a branch whose first two bytes lie in two words. */
+static void site_across_words_is_restored_when_the_loader_is_gone(void)
+{
+	static const enum hook_side sides[] = {HOOK_ENTRY, HOOK_RETURN};
+	pid_t pid = lab_start("odd", "handler");
+	struct lab_probe probe;
+
+	for (u32 i = 0; i < ARRAY_SIZE(sides); i++) {
+		int error = lab_attach(pid, "victim_edge", sides[i], &probe);
+
+		CHECK_EQ(error, 0);
+		if (error)
+			break;
+		CHECK_EQ(probe.address & 7, 7);
+		CHECK(lab_hits_grow(&probe, 1000));
+		target_close(probe.target);
+		CHECK(lab_agent_left(pid, 1));
+		CHECK(lab_text_restored(pid, &probe));
+		CHECK_EQ(child_of(pid), 0);
+	}
+	lab_end(pid);
+}
+
+/* A child has inherited it, and nobody stops its threads but itself. */
+static void site_across_words_is_restored_in_a_child(void)
+{
+	pid_t pid = lab_start("odd", "breeds"), child;
+	struct lab_probe parents, childs;
+	int error;
+
+	CHECK_EQ(lab_attach(pid, "victim_edge", HOOK_ENTRY, &parents), 0);
+	CHECK(lab_hits_grow(&parents, 100));
+	kill(pid, SIGUSR1);
+	lab_sleep_ms(100);
+	child = child_of(pid);
+	error = lab_attach(child, "victim_edge", HOOK_ENTRY, &childs);
+	CHECK_EQ(error, 0);
+	if (!error) {
+		CHECK(lab_hits_grow(&childs, 100));
+		CHECK_EQ(lab_detach(&childs), 0);
+	}
+	CHECK_EQ(lab_detach(&parents), 0);
+	CHECK(lab_text_restored(pid, &parents));
+	CHECK(lab_text_restored(child, &parents));
+	kill(pid, SIGUSR1);
+	CHECK_EQ(lab_wait(pid, 2000), 0);
+}
+
 /* Threads come and go while sites are changed under them. */
 static void stops_while_threads_come_and_go(void)
 {
@@ -396,6 +444,8 @@ int main(void)
 	RUN(killed_loader_of_return_probe);
 	RUN(killed_target_is_noticed);
 	RUN(site_is_restored_by_the_agents_own_stop);
+	RUN(site_across_words_is_restored_when_the_loader_is_gone);
+	RUN(site_across_words_is_restored_in_a_child);
 	RUN(stops_while_threads_come_and_go);
 	RUN(many_threads_are_stopped_for_a_moment);
 	return test_done();
