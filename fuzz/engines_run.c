@@ -277,6 +277,7 @@ int main(int argc, char **argv)
 	u64 seed_now = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
 	u64 made = 0, ran = 0, differences = 0;
 
+	features_allowed = FEATURE_ATOMIC;
 	for (; ran < wanted && differences < 5; made++, seed_now++) {
 		int found = judge(seed_now);
 

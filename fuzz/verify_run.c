@@ -4,9 +4,10 @@
  *
  * usage: verify_run SECONDS [FIRST-SEED]
  *
- * Ground truth is the address: memory is the live frames of the stack, one value and the context, far apart, and every access
- * must lie in one of them whole. Registers are marked when written; a program must stop within the verifier's own limit.
- * Exit status 1: a violation, shown with its seed.
+ * Ground truth is the address: memory is the live frames of the stack, one value, the context, the packet and what is reserved in
+ * the ring buffer, far apart, and every access must lie in one of them whole. A reservation ends when it is released, once,
+ * from its start, and none is left when the program ends. Registers are marked when written; callbacks give 0 or 1; a program
+ * must stop within the verifier's own limit. Exit status 1: a violation, shown with its seed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,38 +15,24 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "../tests/unit/verify/generate.h"
-#include "../tests/unit/verify/kernel_protos.h"
+#include "../tests/unit/verify/judge.h"
 #include "exec/interp_alu.h"
 #include "format/disasm.h"
 #include "format/insn.h"
 #include "verify/verify.h"
 
-#define INPUTS	  12
-#define STEPS_MAX 2000000u
-#define STACK_GAP (1ull << 24)
-#define CTX_SIZE  192u
-#define MAP_TOKEN 0x7000000000000000ull
+#define INPUTS	    12
+#define STEPS_MAX   2000000u
+#define STACK_GAP   (1ull << 24)
+#define CTX_SIZE    192u
+#define MAP_TOKEN   0x7000000000000000ull
+#define RING_TOKEN  0x7100000000000000ull
+#define FUNC_TOKEN  0x7200000000000000ull /* plus the instruction */
+#define PACKET_MAX  64u
+#define RESERVE_CNT 8u
+#define ROUNDS_MAX  24u /* of a bpf_loop: more of the same shows nothing new */
 
-static struct verify_map map = {
-	.id = 1,
-	.type = BPF_MAP_TYPE_HASH,
-	.key_size = 8,
-	.value_size = VALUE_SIZE,
-	.max_entries = 1,
-	.spin_lock_off = ~0u,
-	.timer_off = ~0u,
-};
-
-static const struct verify_map *map_by_fd(void *opaque, int fd)
-{
-	(void)opaque;
-	return fd == map_fd ? &map : NULL;
-}
-
-static const struct verify_host host = {kernel_proto, kernel_proto_allowed, map_by_fd, NULL};
-
-/* Memory of the run: frames from the arena's start, STACK_GAP apart; then the value; then the context. */
+/* Memory of the run, STACK_GAP apart: frames from the arena's start, the value, the context, the packet, reservations. */
 static char *arena;
 
 struct run {
@@ -54,8 +41,12 @@ struct run {
 	struct {
 		u64 saved[4];
 		u32 return_to;
+		u32 callback; /* its first instruction; 0: a call */
+		u64 round, rounds, argument;
 	} frames[INSN_MAX_FRAMES];
 	u32 depth; /* calls made */
+	u32 packet_size;
+	u32 reserved[RESERVE_CNT]; /* bytes; 0: free */
 	const char *violation;
 };
 
@@ -74,6 +65,16 @@ static char *ctx_start(void)
 	return arena + (INSN_MAX_FRAMES + 2) * STACK_GAP;
 }
 
+static char *packet_start(void)
+{
+	return arena + (INSN_MAX_FRAMES + 3) * STACK_GAP;
+}
+
+static char *reserve_start(u32 slot)
+{
+	return arena + (INSN_MAX_FRAMES + 4 + slot) * STACK_GAP;
+}
+
 static bool inside(u64 address, u32 size, const char *start, u32 length_of)
 {
 	u64 from = ptr_to_u64(start);
@@ -87,8 +88,13 @@ static bool may_access(const struct run *run, u64 address, u32 size, bool write)
 		if (inside(address, size, stack_end(i) - INSN_MAX_STACK, INSN_MAX_STACK))
 			return true;
 	}
-	if (inside(address, size, value_start(), VALUE_SIZE))
+	if (inside(address, size, value_start(), VALUE_SIZE) ||
+	    inside(address, size, packet_start(), run->packet_size))
 		return true;
+	for (u32 i = 0; i < RESERVE_CNT; i++) {
+		if (inside(address, size, reserve_start(i), run->reserved[i]))
+			return true;
+	}
 	return !write && inside(address, size, ctx_start(), CTX_SIZE);
 }
 
@@ -105,17 +111,74 @@ static void set(struct run *run, u32 reg, u64 value)
 	run->written |= 1u << reg;
 }
 
-static void access(struct run *run, const struct bpf_insn *insn)
+/* A 32-bit field of XDP's context that is a pointer; NULL: it is not. */
+static char *packet_field(const struct run *run, u64 address)
+{
+	if (!(features & FEATURE_PACKET))
+		return NULL;
+	if (address == ptr_to_u64(ctx_start()))
+		return packet_start();
+	return address == ptr_to_u64(ctx_start()) + 4 ? packet_start() + run->packet_size : NULL;
+}
+
+static void atomic(struct run *run, const struct bpf_insn *insn, u64 address, u32 size)
+{
+	u64 given = get(run, insn->src_reg), old = 0, new;
+
+	if (run->violation)
+		return;
+	memcpy(&old, ptr_from_u64(address), size);
+	if (size == 4)
+		given = (u32)given;
+	switch (insn->imm & ~BPF_FETCH) {
+	case BPF_ADD:
+		new = old + given;
+		break;
+	case BPF_AND:
+		new = old &given;
+		break;
+	case BPF_OR:
+		new = old | given;
+		break;
+	case BPF_XOR:
+		new = old ^ given;
+		break;
+	default: /* exchanges */
+		new = given;
+		break;
+	}
+	if (insn->imm == BPF_CMPXCHG) {
+		u64 expected = get(run, 0);
+
+		if (old != (size == 4 ? (u32)expected : expected))
+			new = old;
+		set(run, 0, old);
+	} else if (insn->imm & BPF_FETCH) {
+		set(run, insn->src_reg, old);
+	}
+	memcpy(ptr_from_u64(address), &new, size);
+}
+
+static void access_memory(struct run *run, const struct bpf_insn *insn)
 {
 	bool load = insn_class(insn) == BPF_LDX;
 	u32 size = insn_access_size(insn);
 	u64 address = get(run, load ? insn->src_reg : insn->dst_reg) + (u64)(s64)insn->off,
 	    value = 0;
+	char *pointer = load ? packet_field(run, address) : NULL;
 
+	if (pointer) {
+		set(run, insn->dst_reg, ptr_to_u64(pointer));
+		return;
+	}
 	if (!load)
 		value = insn_class(insn) == BPF_ST ? (u64)(s64)insn->imm : get(run, insn->src_reg);
 	if (!may_access(run, address, size, !load)) {
 		run->violation = "memory outside every region is accessed";
+		return;
+	}
+	if (insn_class(insn) == BPF_STX && insn_mode(insn) == BPF_ATOMIC) {
+		atomic(run, insn, address, size);
 		return;
 	}
 	if (load) {
@@ -149,29 +212,138 @@ static void lookup(struct run *run)
 	set(run, 0, ptr_to_u64(value_start()));
 }
 
-static u32 enter(struct run *run, u32 at, const struct bpf_insn *insn)
+static void reserve(struct run *run)
+{
+	u64 size = get(run, 2);
+	u32 slot = 0;
+
+	if (get(run, 1) != RING_TOKEN)
+		run->violation = "a helper gets no ring buffer";
+	while (slot < RESERVE_CNT && run->reserved[slot])
+		slot++;
+	run->written &= ~0x3fu;
+	if (slot == RESERVE_CNT || size > judge_ring.max_entries || !pick(4)) {
+		set(run, 0, 0);
+		return;
+	}
+	run->reserved[slot] = (u32)size;
+	set(run, 0, ptr_to_u64(reserve_start(slot)));
+}
+
+static void release(struct run *run)
+{
+	u64 given = get(run, 1);
+	u32 slot = 0;
+
+	get(run, 2);
+	while (slot < RESERVE_CNT &&
+	       (!run->reserved[slot] || given != ptr_to_u64(reserve_start(slot))))
+		slot++;
+	if (slot == RESERVE_CNT)
+		run->violation = "what is released is no reservation";
+	else
+		run->reserved[slot] = 0;
+	run->written &= ~0x3fu;
+}
+
+/* A frame for a function or a callback, whose argument registers are those written. */
+static bool push_frame(struct run *run, u32 return_to, u32 written)
 {
 	if (run->depth + 1 == INSN_MAX_FRAMES) {
 		run->violation = "too many calls are nested";
-		return at;
+		return false;
 	}
 	memcpy(run->frames[run->depth].saved, &run->regs[6], sizeof(run->frames[0].saved));
-	run->frames[run->depth++].return_to = at + 1;
-	run->written = (run->written & 0x3eu) | 1u << 10;
+	run->frames[run->depth].callback = 0;
+	run->frames[run->depth++].return_to = return_to;
+	run->written = written | 1u << 10;
 	run->regs[10] = ptr_to_u64(stack_end(run->depth));
-	return at + 1 + (u32)insn->imm;
+	return true;
+}
+
+static void pop_frame(struct run *run)
+{
+	memcpy(&run->regs[6], run->frames[--run->depth].saved, sizeof(run->frames[0].saved));
+	run->written = (run->written & 1u) | 0x7c0u;
+	run->regs[10] = ptr_to_u64(stack_end(run->depth));
+}
+
+static u32 enter(struct run *run, u32 at, const struct bpf_insn *insn)
+{
+	return push_frame(run, at + 1, run->written & 0x3eu) ? at + 1 + (u32)insn->imm : at;
+}
+
+/* The next round of the callback whose frame is on top. */
+static u32 next_round(struct run *run)
+{
+	u32 top = run->depth - 1;
+
+	run->written = 1u << 1 | 1u << 2 | 1u << 10;
+	run->regs[1] = run->frames[top].round++;
+	run->regs[2] = run->frames[top].argument;
+	return run->frames[top].callback;
+}
+
+static u32 loop(struct run *run, u32 at)
+{
+	u64 rounds = get(run, 1), callback = get(run, 2), argument = get(run, 3);
+
+	if (get(run, 4) || callback < FUNC_TOKEN || callback >= FUNC_TOKEN + length)
+		run->violation = "bpf_loop gets flags or no callback";
+	run->written &= ~0x3fu;
+	set(run, 0, rounds);
+	if (!rounds || run->violation)
+		return at + 1;
+	if (!push_frame(run, at + 1, 0))
+		return at;
+	run->frames[run->depth - 1].callback = (u32)(callback - FUNC_TOKEN);
+	run->frames[run->depth - 1].round = 0;
+	run->frames[run->depth - 1].rounds = MIN(rounds, ROUNDS_MAX);
+	run->frames[run->depth - 1].argument = argument;
+	return next_round(run);
 }
 
 /* The instruction that follows; length at the end of the program. */
 static u32 leave(struct run *run)
 {
-	get(run, 0);
-	if (!run->depth)
+	u64 result = get(run, 0);
+	u32 top = run->depth - 1;
+
+	if (!run->depth) {
+		for (u32 i = 0; i < RESERVE_CNT; i++) {
+			if (run->reserved[i])
+				run->violation = "a reservation is left at the end";
+		}
 		return length;
-	memcpy(&run->regs[6], run->frames[--run->depth].saved, sizeof(run->frames[0].saved));
-	run->written = (run->written & 1u) | 0x7c0u;
-	run->regs[10] = ptr_to_u64(stack_end(run->depth));
+	}
+	if (run->frames[top].callback) {
+		if (result > 1)
+			run->violation = "a callback gives neither 0 nor 1";
+		if (!result && run->frames[top].round < run->frames[top].rounds)
+			return next_round(run);
+		set(run, 0, run->frames[top].round);
+	}
+	pop_frame(run);
 	return run->frames[run->depth].return_to;
+}
+
+/* The instruction that follows. */
+static u32 helper(struct run *run, u32 at, const struct bpf_insn *insn)
+{
+	switch (insn->imm) {
+	case BPF_FUNC_ringbuf_reserve:
+		reserve(run);
+		return at + 1;
+	case BPF_FUNC_ringbuf_submit:
+	case BPF_FUNC_ringbuf_discard:
+		release(run);
+		return at + 1;
+	case BPF_FUNC_loop:
+		return loop(run, at);
+	default:
+		lookup(run);
+		return at + 1;
+	}
 }
 
 static u32 jump(struct run *run, u32 at, const struct bpf_insn *insn)
@@ -182,10 +354,8 @@ static u32 jump(struct run *run, u32 at, const struct bpf_insn *insn)
 		return leave(run);
 	if (insn_op(insn) == BPF_CALL && insn_is_call_subprog(insn))
 		return enter(run, at, insn);
-	if (insn_op(insn) == BPF_CALL) {
-		lookup(run);
-		return at + 1;
-	}
+	if (insn_op(insn) == BPF_CALL)
+		return helper(run, at, insn);
 	if (insn_op(insn) == BPF_JA)
 		return at + 1 + (u32)insn->off;
 	left = get(run, insn->dst_reg);
@@ -207,13 +377,16 @@ static u32 step(struct run *run, u32 at)
 		alu(run, insn);
 		return at + 1;
 	case BPF_LD:
-		set(run, insn->dst_reg, MAP_TOKEN);
+		set(run, insn->dst_reg,
+		    insn->src_reg == BPF_PSEUDO_FUNC ? FUNC_TOKEN + at + 1 + (u32)insn->imm
+		    : insn->imm == ring_fd	     ? RING_TOKEN
+						     : MAP_TOKEN);
 		return at + 2;
 	case BPF_JMP:
 	case BPF_JMP32:
 		return jump(run, at, insn);
 	default:
-		access(run, insn);
+		access_memory(run, insn);
 		return at + 1;
 	}
 }
@@ -246,6 +419,9 @@ static const char *run_program(u32 *ret_at)
 		value[i] = number_in();
 	for (u32 i = 0; i < CTX_SIZE / 4; i++)
 		ctx[i] = (u32)number_in();
+	for (u32 i = 0; i < PACKET_MAX; i++)
+		packet_start()[i] = (char)pick(256);
+	run.packet_size = pick(PACKET_MAX + 1);
 	run.regs[1] = ptr_to_u64(ctx);
 	run.regs[10] = ptr_to_u64(stack_end(0));
 	while (at < length && !run.violation) {
@@ -255,27 +431,6 @@ static const char *run_program(u32 *ret_at)
 			run.violation = "it does not end";
 	}
 	return run.violation;
-}
-
-static int verdict(void)
-{
-	struct bpf_insn copy[MAX_INSNS];
-	struct verify_result result;
-	struct verify_log log = {0};
-	struct verify_request request = {
-		.insns = copy,
-		.insn_cnt = length,
-		.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
-		.gpl = true,
-		.privileged = true,
-		.max_insns = 20000,
-	};
-	int error;
-
-	memcpy(copy, program, sizeof(copy));
-	error = verify_program(&request, &host, &log, &result);
-	verify_log_free(&log);
-	return error;
 }
 
 static void show(u64 start, const char *violation, u32 at)
@@ -292,10 +447,8 @@ static void show(u64 start, const char *violation, u32 at)
 
 static bool judge(u64 start, bool *ret_accepted)
 {
-	seed = start * 0x9e3779b97f4a7c15ull + 1;
-	map_fd = 3;
-	generate();
-	*ret_accepted = !verdict();
+	judge_seed(start);
+	*ret_accepted = !judge_here_quietly();
 	for (u32 i = 0; *ret_accepted && i < INPUTS; i++) {
 		u32 at = 0;
 		const char *violation = run_program(&at);
@@ -315,9 +468,9 @@ int main(int argc, char **argv)
 	time_t end = time(NULL) + (time_t)seconds;
 	u64 programs = 0, accepted = 0, violations = 0;
 
-	arena = mmap(NULL, (INSN_MAX_FRAMES + 3) * STACK_GAP, PROT_READ | PROT_WRITE,
+	arena = mmap(NULL, (INSN_MAX_FRAMES + 4 + RESERVE_CNT) * STACK_GAP, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (arena == MAP_FAILED)
+	if (arena == MAP_FAILED || judge_open(false))
 		return 2;
 	for (; time(NULL) < end && violations < 5; programs++, start++) {
 		bool yes;

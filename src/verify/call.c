@@ -73,9 +73,15 @@ static void set_callback_args(struct verifier *env, struct frame *caller, struct
 	callee->callback = CALLBACK_FOR_EACH;
 }
 
+static u64 greatest(const struct reg *reg)
+{
+	return reg->type == REG_SCALAR ? reg->s.umax : UINT64_MAX;
+}
+
 int call_callback(struct verifier *env, const struct bpf_insn *insn, u32 helper, u32 subprog,
 		  const struct verify_map *map, u32 *ret_next)
 {
+	struct frame *caller = running(env);
 	struct state *once;
 	int err = 0;
 
@@ -83,18 +89,21 @@ int call_callback(struct verifier *env, const struct bpf_insn *insn, u32 helper,
 	if (helper != BPF_FUNC_loop && helper != BPF_FUNC_for_each_map_elem)
 		return verify_reject(env, WHY_UNSUPPORTED, -1, -EINVAL,
 				     "callback of helper#%u is not supported", helper);
-	if (helper == BPF_FUNC_loop && running_regs(env)[4].type == REG_SCALAR &&
-	    !reg_is_null(&running_regs(env)[4]) && scalar_is_const(&running_regs(env)[4].s))
-		return verify_reject(env, WHY_HELPER_ARG, 4, -EINVAL, "R4 flags must be 0");
-	once = walk_push(env, env->subprogs[subprog].start, env->insn, &err);
-	if (!once)
-		return err;
 	env->subprogs[subprog].is_callback = true;
-	err = push_frame(env, once, subprog, env->insn);
-	if (err)
-		return err;
-	set_callback_args(env, once->frames[once->depth - 2], once->frames[once->depth - 1], helper,
-			  map);
+	/* No more rounds than the helper can make: of a constant few each is walked, of none nothing. */
+	if (helper != BPF_FUNC_loop || caller->callback_depth < greatest(&caller->regs[1])) {
+		once = walk_push(env, env->subprogs[subprog].start, env->insn, &err);
+		if (!once)
+			return err;
+		once->unroll_depth++;
+		once->frames[once->depth - 1]->callback_depth++;
+		err = push_frame(env, once, subprog, env->insn);
+		if (err)
+			return err;
+		set_callback_args(env, once->frames[once->depth - 2], once->frames[once->depth - 1],
+				  helper, map);
+	}
+	caller->callback_depth = 0;
 	for (u32 i = 0; i <= 5; i++)
 		reg_set_none(&running_regs(env)[i]);
 	reg_set_unknown(&running_regs(env)[0]);

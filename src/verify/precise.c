@@ -150,9 +150,9 @@ static void helper(const struct verifier *env, struct facts *f, const struct bpf
 	for (u32 i = 0; i < 5 && (!proto || proto->args[i] != ARG_NONE); i++)
 		read_reg(
 			f, i + 1,
+			/* A tail call's key may be taken for constant, and the rounds of a loop are walked. */
 			!proto || proto->args[i] != ARG_ANYTHING ||
-				proto->id ==
-					BPF_FUNC_tail_call); /* whose key may be taken for constant */
+				proto->id == BPF_FUNC_tail_call || proto->id == BPF_FUNC_loop);
 	/* A lookup's result depends on its key, which may be a constant in a slot; a callback may read what it likes. */
 	if (!proto || proto->id == BPF_FUNC_map_lookup_elem || proto->args[1] == ARG_PTR_TO_FUNC)
 		f->slots = ~0ull;

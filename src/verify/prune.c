@@ -203,7 +203,7 @@ static bool cover_frame(struct comparison *c, const struct frame *old, const str
 	bool leaks = c->env->subprogs[old->subprog].leaks_fp;
 
 	if (old->callsite != cur->callsite || old->subprog != cur->subprog ||
-	    old->callback != cur->callback)
+	    old->callback != cur->callback || old->callback_depth > cur->callback_depth)
 		return false;
 	/* While a callback's helper runs, its caller's argument registers are kept for the next round. */
 	for (u32 i = 0; i < REG_FP; i++) {
@@ -314,7 +314,9 @@ static int meet_open(struct verifier *env, struct checkpoint *checkpoint, u64 pr
 	/* Rounds of a callback are bounded by its helper: going round proves nothing new. */
 	if (callback)
 		return cover(env, old, env->state, COMPARE_RANGE) ? PRUNE_COVERED : PRUNE_GO_ON;
-	if (checkpoint->print == print && cover(env, old, env->state, COMPARE_SAME))
+	/* A round of a callback that changes nothing is no endless loop: its helper counts the rounds. */
+	if (old->unroll_depth == env->state->unroll_depth && checkpoint->print == print &&
+	    cover(env, old, env->state, COMPARE_SAME))
 		return looping(env, old);
 	return PRUNE_GO_ON;
 }

@@ -99,7 +99,7 @@ struct frame {
 	u32 number;
 	u32 slot_cnt; /* allocated: slots[i] is at fp - 8 * (i + 1) */
 	enum callback_kind callback;
-	bool callback_done;
+	u32 callback_depth; /* rounds of its bpf_loop that this path has walked */
 	struct slot *slots;
 };
 
@@ -121,6 +121,7 @@ struct state {
 	u32 lock_uid; /* map_uid of the value whose spin lock is held */
 	const struct verify_map *lock_map;
 	u32 lock_id;
+	u32 unroll_depth;     /* rounds of callbacks that this path has walked */
 	struct state *parent; /* the checkpoint this path came from */
 	u32 branches;	      /* paths from here that have not ended yet */
 	u32 insn;	      /* where it was taken */

@@ -101,6 +101,8 @@ static int load_imm64(struct verifier *env, const struct bpf_insn *insn, u32 *re
 	case INSN_PSEUDO_FUNC:
 		reg_set_pointer(dst, PTR_FUNC);
 		dst->subprog = subprog_at(env, env->insn + 1 + (u32)insn->imm);
+		if (!env->request->func_info_cnt)
+			return verify_reject(env, WHY_CALL, -1, -EINVAL, "missing btf func_info");
 		if (dst->subprog != UINT32_MAX && env->subprogs[dst->subprog].is_global)
 			return verify_reject(env, WHY_CALL, -1, -EINVAL,
 					     "callback function not static");

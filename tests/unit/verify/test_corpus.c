@@ -121,8 +121,11 @@ static const char *last_line(const char *log, char *buffer, size_t size)
 static int verify_load(const struct json *load, u32 level, struct verify_log *log,
 		       struct verify_result *result)
 {
-	size_t size;
+	size_t size, info_size = 0;
 	struct bpf_insn *insns = (void *)json_bytes(json_string(load, "insns"), &size);
+	uint8_t *info = json_get(load, "func_info")
+				? json_bytes(json_string(load, "func_info"), &info_size)
+				: NULL;
 	int fd_array[MAX_MAPS];
 	const struct json *fds = json_get(load, "fd_array");
 	struct verify_request request = {
@@ -134,8 +137,15 @@ static int verify_load(const struct json *load, u32 level, struct verify_log *lo
 		.gpl = !strcmp(json_string(load, "license"), "GPL"),
 		.privileged = true,
 		.log_level = level,
+		.func_info = info,
+		.func_info_rec = (u32)json_number(load, "func_info_rec"),
 	};
 	int err, count = 0;
+
+	if (info && json_number(load, "btf") < MAX_BTFS) {
+		request.btf = btfs[json_number(load, "btf")];
+		request.func_info_cnt = (u32)(info_size / request.func_info_rec);
+	}
 
 	for (const struct json *map = fds ? fds->child : NULL; map; map = map->next, count++)
 		fd_array[count] = FIRST_FD + count;
@@ -151,6 +161,7 @@ static int verify_load(const struct json *load, u32 level, struct verify_log *lo
 	memset(log, 0, sizeof(*log));
 	err = verify_program(&request, &host, log, result);
 	free(insns);
+	free(info);
 	return err;
 }
 
