@@ -2,7 +2,8 @@
 # Installs the Debian packages that building, testing and the demo need and that are missing.
 # As root it installs them; as anybody else it says which ones and exits 1 (0 when none is missing).
 #
-# usage: tools/install-deps.sh [build|check]      default: check (build, and what the tests use)
+# usage: tools/install-deps.sh [build|check|bench]      default: check (build, and what the tests use); bench adds the peers
+# that benchmarks measure beside
 set -eu
 
 build="gcc libc6-dev make meson ninja-build pkg-config clang llvm libbpf-dev libelf-dev libdw-dev
@@ -10,10 +11,13 @@ build="gcc libc6-dev make meson ninja-build pkg-config clang llvm libbpf-dev lib
 check="bpftool clang-format clang-tidy gdb strace python3 redis-server redis-tools nginx-light libsqlite3-0 libjson-c-dev man-db
 	gcc-multilib musl-tools binutils util-linux pahole universal-ctags spin systemtap-sdt-dev"
 
+bench="lttng-tools liblttng-ust-dev uftrace"
+
 case ${1:-check} in
 build) want=$build ;;
 check) want="$build $check" ;;
-*) echo "usage: $0 [build|check]" >&2; exit 2 ;;
+bench) want="$build $check $bench" ;;
+*) echo "usage: $0 [build|check|bench]" >&2; exit 2 ;;
 esac
 
 missing=
