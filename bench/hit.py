@@ -9,7 +9,7 @@ import sys
 ROWS = ("bare", "floor entry", "inlay entry", "floor exit", "inlay exit", "inlay entry and exit", "kernel")
 
 hook = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hook")
-run = subprocess.run([hook], stdout=subprocess.PIPE, text=True, check=False)
+run = subprocess.run([hook, "--own"], stdout=subprocess.PIPE, text=True, check=False)
 for line in run.stdout.splitlines():
     row = json.loads(line)
     if row["variant"].startswith(ROWS) and "programs" not in row["variant"] and "called" not in row["variant"]:

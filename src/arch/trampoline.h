@@ -5,7 +5,8 @@
  * A probed site branches (jmp) to its *stub*; the stub branches to the current *image*:
  *
  *   site:   jmp stub.enter
- *   stub:   enter:     save scratch, mark the thread inside (reader->nest++), jmp image   <- patched, one aligned word
+ *   stub:   enter:     NOP, or the shortcut                                               <- patched, one aligned word
+ *                      save scratch, mark the thread inside (reader->nest++), jmp image   <- patched, one aligned word
  *           leave:     mark it outside, restore scratch
  *           displaced: the window's instructions, jmp site + window
  *           (for exit probes a second stub, where hooked returns come back to, with the same two marks)
@@ -14,6 +15,9 @@
  *
  * The stub is never freed nor reused for another site: a thread can be parked in it without a mark, before the
  * increment or after the decrement. Everything in the image runs under the mark, so it is freed after one grace period.
+ *
+ * Without programs at the entry the shortcut is a jmp to code of the RETURN or EXIT stub that hooks the return, or calls the
+ * function. It is as permanent, so that way needs no mark.
  *
  * The context is struct hit: a few words, then the registers as BPF's pt_regs; programs get &hit->regs. Only words that
  * some program reads (ctx_words) are stored. Helpers reach the words in front of it through their ctx argument.
@@ -93,7 +97,7 @@ struct trampoline_spec {
  * A stub, and where its parts are: offsets from its start that the emitter fills in.
  *
  * An ENTRY stub is where the site jumps to, a RETURN stub where its hooked returns come back to. The reader pointer is in
- * the stub's scratch register when the image begins; the image gives the stack back as it got it. A RETURN image gets
+ * the stub's scratch register when the image begins and when it ends; the image gives the stack back as it got it. A RETURN image gets
  * one word of stack where the return address was and leaves the true one in it.
  *
  * An EXIT stub calls the function, so that programs run when it returns. It is permanent as the others are: the function
@@ -114,11 +118,14 @@ struct stub_spec {
 	u8 before;		     /* inside: how many of the displaced instructions run first */
 	u64 return_lookup; /* RETURN: C: u64 find(struct reader *or_null, u64 slot, struct hit *or_null): pops the
 			      hooked return, gives where to go on; hit->return_address is the caller proper */
-	u64 function;			   /* EXIT: the ENTRY stub's displaced */
+	u64 function; /* RETURN, EXIT: the function behind the site: resume, or the ENTRY stub's displaced */
+	u64 entry;			   /* RETURN: the ENTRY stub, behind its shortcut */
 	const struct signature *signature; /* EXIT */
 	u16 ret_call, ret_skip;		   /* EXIT */
+	u16 ret_direct; /* RETURN, EXIT: where the shortcut goes: registers and stack as at the function's entry */
 	u16 ret_entry; /* RETURN: where hooked returns come to; the byte before it is the stub's as well */
-	u16 ret_leave;	   /* RETURN: the image must have stored the return address */
+	u16 ret_leave; /* RETURN: the image must have stored the return address */
+	u16 ret_shortcut; /* ENTRY, not inside: a NOP; lies in one aligned word if the stub begins with one */
 	u16 ret_displaced; /* ENTRY */
 	u16 ret_branch;	   /* the jmp to the image; lies in one aligned word */
 	u16 ret_idle;	   /* where ret_branch goes while there is no image */

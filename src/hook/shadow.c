@@ -47,20 +47,20 @@ static struct shadow *shadow_of(struct reader *reader)
 {
 	struct shadow *shadow = reader->shadow;
 
-	if (unlikely(!shadow)) {
+	if (likely(shadow))
+		return shadow;
+	shadow = reader->left_shadow;
+	if (!shadow)
 		shadow = create();
-		if (!shadow)
-			return NULL;
-		/* A handler may have made one meanwhile: it holds no entry now, and stays on the list unused. */
-		reader->shadow = shadow;
-	}
-	if (unlikely(reader->flags & READER_SHADOW_STALE)) {
-		for (u32 i = 1; i < shadow->top; i++)
-			shadow->entries[i].slot = 0;
-		shadow->top = 1;
-		shadow->full_at_top = 0;
-		reader->flags &= ~READER_SHADOW_STALE;
-	}
+	if (!shadow)
+		return NULL;
+	for (u32 i = 1; i < shadow->top; i++)
+		shadow->entries[i].slot = 0;
+	shadow->top = 1;
+	shadow->full_at_top = 0;
+	/* A handler may have made one meanwhile: it holds no entry now, and stays on the list unused. */
+	reader->left_shadow = NULL;
+	reader->shadow = shadow;
 	return shadow;
 }
 
@@ -358,7 +358,7 @@ u64 shadow_find(const struct reader *reader, u64 slot, u64 value)
 
 	if (likely(!text_contains(value)))
 		return value;
-	if (own && !(reader->flags & READER_SHADOW_STALE))
+	if (own)
 		value = find_in(own, slot, value);
 	shadow = __atomic_load_n(&shadows, __ATOMIC_ACQUIRE);
 	for (; shadow && text_contains(value); shadow = shadow->next)

@@ -103,27 +103,38 @@ u64 site_stub_address(const struct site *site, enum hook_side side)
 	return ptr_to_u64(site->stubs[side].block.exec);
 }
 
-/* The jump is inside one aligned word: threads in it take the old way or the new. */
-static int point_stub(struct site_stub *stub, u64 target)
+/* It lies inside one aligned word: threads in it take the old way or the new. */
+static int patch_stub(struct site_stub *stub, u32 offset, enum patch_kind kind, u64 target)
 {
-	u32 at = stub->spec.ret_branch & ~7u, size = arch_host()->limits.patch_size;
-	u64 from = ptr_to_u64(stub->block.exec) + stub->spec.ret_branch;
+	u32 at = offset & ~7u, size = arch_host()->limits.patch_size;
+	u64 from = ptr_to_u64(stub->block.exec) + offset;
 	u8 *prepared = stub->block.write; /* nobody runs it yet */
 	u8 word[8], branch[POKE_MAX_BYTES];
 	u64 value;
 	int err;
 
-	err = arch_host()->patch.encode(branch, PATCH_JUMP, from, target);
+	err = arch_host()->patch.encode(branch, kind, from, target);
 	if (err)
 		return err;
 	if (prepared) {
-		mem_copy(prepared + stub->spec.ret_branch, branch, size);
+		mem_copy(prepared + offset, branch, size);
 		return 0;
 	}
 	mem_copy(word, stub->block.exec + at, 8);
-	mem_copy(word + (stub->spec.ret_branch & 7), branch, size);
+	mem_copy(word + (offset & 7), branch, size);
 	mem_copy(&value, word, 8);
 	return text_patch(&stub->block, at, value);
+}
+
+static int point_stub(struct site_stub *stub, u64 target)
+{
+	return patch_stub(stub, stub->spec.ret_branch, PATCH_JUMP, target);
+}
+
+/* ENTRY stubs; 0: none. */
+static int set_shortcut(struct site_stub *stub, u64 target)
+{
+	return patch_stub(stub, stub->spec.ret_shortcut, target ? PATCH_JUMP : PATCH_NOP, target);
 }
 
 static u64 idle_of(const struct site_stub *stub)
@@ -209,7 +220,11 @@ int site_make_stub(struct site *site, enum hook_side side)
 		.inside = site->spec.inside,
 		.before = site->spec.before,
 		.return_lookup = ptr_to_u64((const void *)shadow_pop),
-		.function = ptr_to_u64(entry->block.exec) + entry->spec.ret_displaced,
+		.function = site->spec.kind == SITE_NOP
+				    ? site->spec.address + window_of(&site->spec)
+				    : ptr_to_u64(entry->block.exec) + entry->spec.ret_displaced,
+		.entry = ptr_to_u64(entry->block.exec) + entry->spec.ret_shortcut +
+			 arch_host()->limits.patch_size,
 		.signature = &site->signature,
 	};
 	err = emit_stub(stub, site->spec.address);
@@ -302,9 +317,21 @@ static void plan_entry(const struct site *site, bool without_all, const struct h
 	}
 }
 
+/* What an entry image does that runs no program, and does one thing. */
+static u64 shortcut_of(const struct site *site, const struct trampoline_spec *spec)
+{
+	enum hook_side side = spec->hook_return ? HOOK_RETURN : HOOK_EXIT;
+
+	if (spec->when != TRAMPOLINE_ENTRY || spec->call_count || site->spec.inside ||
+	    !spec->hook_return == !spec->call_function)
+		return 0;
+	return site_stub_address(site, side) + site->stubs[side].spec.ret_direct;
+}
+
 int site_build_image(struct site *site, enum hook_side side, bool without_all,
 		     const struct hook_link *without)
 {
+	int err;
 	struct trampoline_call calls[2 * TRAMPOLINE_MAX_CALLS];
 	const struct site_stub *stub = &site->stubs[side];
 	struct trampoline_spec spec = {
@@ -329,7 +356,10 @@ int site_build_image(struct site *site, enum hook_side side, bool without_all,
 		site->sides[side].built = NULL;
 		return 0;
 	}
-	return emit_image(&spec, site_stub_address(site, side), &site->sides[side].built);
+	err = emit_image(&spec, site_stub_address(site, side), &site->sides[side].built);
+	if (!err)
+		site->sides[side].built->shortcut = shortcut_of(site, &spec);
+	return err;
 }
 
 int site_swap_image(struct site *site, enum hook_side side, struct site_image **ret_old)
@@ -342,10 +372,18 @@ int site_swap_image(struct site *site, enum hook_side side, struct site_image **
 	*ret_old = NULL;
 	if (!stub->made)
 		return 0;
+	if (programs->image && programs->image->shortcut) {
+		err = set_shortcut(stub, 0);
+		if (err)
+			return err;
+	}
 	/* Within reach: text_alloc placed it so, and idle is the stub's own. */
 	err = point_stub(stub, built ? ptr_to_u64(built->block.exec) : idle_of(stub));
 	if (err)
 		return err;
+	/* Without it the way is longer, no more. */
+	if (built && built->shortcut)
+		(void)set_shortcut(stub, built->shortcut);
 	*ret_old = programs->image;
 	programs->image = built;
 	programs->built = NULL;

@@ -24,6 +24,7 @@
 /* Code that runs under a mark: freed a grace period after its branch was swapped away. */
 struct site_image {
 	struct text_block block;
+	u64 shortcut;		 /* ENTRY: permanent code that does the same; 0: none */
 	struct site_image *next; /* on hook.c's list of those to free */
 };
 

@@ -99,8 +99,12 @@ static struct reader *take_fresh(u32 tid)
 static void clean(struct reader *reader)
 {
 	u64 blocked = 0;
-	u32 flags = reader->shadow ? READER_SHADOW_STALE : 0;
+	u32 flags = 0;
 
+	if (reader->shadow) {
+		reader->left_shadow = reader->shadow;
+		reader->shadow = NULL;
+	}
 	if (sys_rt_sigprocmask(SIG_BLOCK, NULL, &blocked) != 0 || blocked & 1ull << (SIGSEGV - 1))
 		flags |= READER_NO_SIGNALS;
 	reader->flags = flags;

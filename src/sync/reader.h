@@ -45,18 +45,16 @@ struct reader {
 	u32 flags;	/* READER_* */
 	u64 active;	/* bit per program slot: recursion guards of the programs now running */
 	u64 missed;	/* hits not run for lack of room (recursion, slots, shadow stack) */
-	void *shadow; /* stack of hooked returns (hook/shadow.c), allocated at the first exit probe */
+	void *shadow; /* stack of hooked returns (hook/shadow.c); NULL until the first exit probe */
 	u64 hits[READER_SLOTS]; /* runs of each program slot by this thread */
 	u32 percpu_slot;	/* slot held (READER_PERCPU_HELD) or last held, see sync/percpu.h */
 	u32 percpu_depth;	/* runs of this thread that share it now */
+	void *left_shadow; /* what shadow was for an earlier owner of the record: to be emptied and used */
 } __attribute__((aligned(64)));
 
 #define READER_NO_SIGNALS  (1u << 0) /* SIGSEGV was blocked when the record was made */
 #define READER_PERCPU_HELD (1u << 31)
 #define READER_PERCPU_NONE 0x7fffffffu
-/* The record had another owner: what shadow points to is that thread's and must be emptied before use. The user of
- * shadow clears the flag. */
-#define READER_SHADOW_STALE (1u << 1)
 
 /* Reserves the memory for records (READER_MAX of them; pages appear as they are used). Once a process; 0 when it had been
  * done. 0 or -ENOMEM. */

@@ -187,7 +187,7 @@ static inline void reload_reader(struct codebuf *buf)
 /*
  * trampoline_returns.c. push and pop are the common cases, which use rax, rcx and rdi (RETURN_SCRATCH); the branches out of them
  * land where trampoline_land_slow is called, followed by call_push or call_pop, which save and restore the caller-saved registers
- * `unsaved` themselves, and a jump to paths->join. Both pops leave the reader in r11.
+ * `unsaved` themselves, and a jump to paths->join. All leave the reader in r11.
  */
 #define RETURN_SCRATCH (X86_BIT(X86_RAX) | X86_BIT(X86_RCX) | X86_BIT(X86_RDI))
 
@@ -204,5 +204,7 @@ void trampoline_land_slow(struct codebuf *buf, struct return_paths *paths);
 void trampoline_call_push(struct codebuf *buf, const struct trampoline_spec *spec, s32 return_at,
 			  u32 unsaved);
 void trampoline_call_pop(struct codebuf *buf, u64 lookup, s32 return_at, u32 unsaved);
+/* A RETURN stub's ret_direct: hooks the return and goes to the function; to the ENTRY stub in all but the common case. */
+void trampoline_hook_directly(struct codebuf *buf, const struct stub_spec *spec, u64 landing);
 
 #endif

@@ -44,10 +44,8 @@ static void emit_enter(struct codebuf *buf, struct mark_paths *paths)
 }
 
 /* Marks it outside and restores r11. */
-static void emit_leave(struct codebuf *buf, const struct stub_spec *spec, struct mark_paths *paths,
-		       s32 cfa)
+static void emit_leave(struct codebuf *buf, struct mark_paths *paths, s32 cfa)
 {
-	emit_load_reader(buf, spec->tls_offset);
 	emit_compare(buf, X86_R11, READER_NEST, 1);
 	paths->leave_nested = emit_far_if(buf, X86_CC_NE);
 	asm_store_imm(buf, 8, X86_R11, READER_SP, 0);
@@ -122,6 +120,9 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 	int err = spec->inside ? x86_64_point_enter(buf, spec) : 0;
 
 	note_cfa(buf, STUB_CFA - 8);
+	spec->ret_shortcut = 0;
+	if (!spec->inside)
+		asm_nops(buf, 5);
 	asm_push(buf, X86_R11);
 	note_cfa(buf, STUB_CFA);
 	emit_load_reader(buf, spec->tls_offset);
@@ -131,7 +132,7 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 	emit_enter(buf, &paths);
 	spec->ret_branch = emit_swappable_jump(buf, start);
 	spec->ret_leave = spec->ret_idle = (u16)(buf->size - start);
-	emit_leave(buf, spec, &paths, STUB_CFA);
+	emit_leave(buf, &paths, STUB_CFA);
 	if (spec->inside)
 		x86_64_point_leave(buf);
 	spec->ret_displaced = (u16)(buf->size - start);
@@ -206,7 +207,7 @@ static int emit_return_stub(struct codebuf *buf, struct stub_spec *spec)
 	emit_enter(buf, &paths);
 	spec->ret_branch = emit_swappable_jump(buf, start);
 	spec->ret_leave = (u16)(buf->size - start);
-	emit_leave(buf, spec, &paths, STUB_CFA);
+	emit_leave(buf, &paths, STUB_CFA);
 	emit_jump_popped(buf);
 	/* Functions hooked before the last program went still come back here: without programs, to where they would go. */
 	land_far(buf, start + spec->ret_branch + 5);
@@ -218,6 +219,8 @@ static int emit_return_stub(struct codebuf *buf, struct stub_spec *spec)
 	asm_jcc(buf, X86_CC_NE, marked);
 	emit_bare_return(buf, spec->return_lookup);
 	emit_nested(buf, spec, &paths);
+	spec->ret_direct = (u16)(buf->size - start);
+	trampoline_hook_directly(buf, spec, buf->exec + start + spec->ret_entry);
 	spec->ret_size = (u16)(buf->size - start);
 	return buf->error;
 }
@@ -268,7 +271,8 @@ static int emit_exit_stub(struct codebuf *buf, struct stub_spec *spec)
 
 	spec->ret_call = 0;
 	note_cfa(buf, STUB_CFA);
-	emit_leave(buf, spec, &call, STUB_CFA);
+	emit_leave(buf, &call, STUB_CFA);
+	spec->ret_direct = (u16)(buf->size - start);
 	emit_call_frame(buf, spec->signature);
 	asm_call(buf, spec->function);
 	returned = codebuf_pc(buf);
@@ -283,11 +287,11 @@ static int emit_exit_stub(struct codebuf *buf, struct stub_spec *spec)
 	emit_enter(buf, &paths);
 	spec->ret_branch = emit_swappable_jump(buf, start);
 	spec->ret_leave = spec->ret_idle = (u16)(buf->size - start);
-	emit_leave(buf, spec, &paths, cfa);
+	emit_leave(buf, &paths, cfa);
 	emit_call_return(buf, spec->signature);
 	spec->ret_skip = (u16)(buf->size - start);
 	note_cfa(buf, STUB_CFA);
-	emit_leave(buf, spec, &skip, STUB_CFA);
+	emit_leave(buf, &skip, STUB_CFA);
 	emit_call_frame(buf, spec->signature);
 	asm_jump(buf, returned);
 	land_far(buf, slow);

@@ -6,6 +6,8 @@
 #include "step.h"
 
 static const struct kind kinds[] = {
+	{"return", {HOOK_RETURN}, 1, false, 0},
+	{"fexit", {HOOK_EXIT}, 1, true, 0},
 	{"entry and return", {HOOK_ENTRY, HOOK_RETURN}, 2, false, 0},
 	{"fentry, fmod_ret, fexit", {HOOK_ENTRY, HOOK_MODIFY, HOOK_EXIT}, 3, true, 0},
 };
