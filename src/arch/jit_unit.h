@@ -33,9 +33,10 @@ struct jit_sub {
 	u16 used;	 /* bit per BPF register that it names, and JIT_NEAR_* */
 	u64 near;	 /* with JIT_NEAR_*: a constant that its loops need, or need ones near to */
 	bool callback;	 /* C calls it too, and subprograms make tail calls: see below */
-	bool calls;	 /* calls something: the stack must be aligned for it */
-	u32 entry;	 /* offset of its prologue */
-	u32 epilogue;	 /* offset of its epilogue */
+	u32 may_goto; /* 0, or how far below the frame pointer the u64 is that counts what is left to may_goto */
+	bool calls;   /* calls something: the stack must be aligned for it */
+	u32 entry;    /* offset of its prologue */
+	u32 epilogue; /* offset of its epilogue */
 };
 
 /*

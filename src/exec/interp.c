@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "exec/fault.h"
 #include "exec/interp_alu.h"
+#include "exec/interp_callback.h"
 #include "format/bpf_abi.h"
 #include "format/insn.h"
 #include "format/tail.h"
@@ -19,6 +20,7 @@ struct frame {
 	const struct bpf_insn *return_to;
 	const struct exec_env *return_env; /* that of return_to's program */
 	u64 saved[4];			   /* the caller's r6 to r9 */
+	u32 may_gotos;			   /* that have not jumped */
 	u8 stack[INSN_MAX_STACK] __attribute__((aligned(8)));
 };
 
@@ -28,8 +30,12 @@ struct machine {
 	const struct exec_env *env;
 	u32 depth;
 	u32 tail_calls;
+	const struct bpf_insn *callbacks[INTERP_CALLBACKS];
 	struct frame frames[INSN_MAX_FRAMES];
 };
+
+/* The innermost run of this thread. */
+static __thread struct machine *running;
 
 /*
  * The program's addresses are not C's pointers: NULL is as good as any other bad one, and the fault handler's to refuse.
@@ -122,7 +128,19 @@ static void store_any(struct machine *m, const struct bpf_insn *insn)
 				&m->reg[0]);
 }
 
-static u64 constant(const struct machine *m, const struct bpf_insn *insn)
+/* 0 when the run has too many of them: its helper says -EOPNOTSUPP. */
+static u64 callback_address(struct machine *m, const struct bpf_insn *target)
+{
+	for (u32 i = 0; i < INTERP_CALLBACKS; i++) {
+		if (!m->callbacks[i])
+			m->callbacks[i] = target;
+		if (m->callbacks[i] == target)
+			return (u64)(uintptr_t)interp_callback_function(i);
+	}
+	return 0;
+}
+
+static u64 constant(struct machine *m, const struct bpf_insn *insn)
 {
 	const struct exec_env *env = m->env;
 
@@ -132,7 +150,7 @@ static u64 constant(const struct machine *m, const struct bpf_insn *insn)
 	case INSN_PSEUDO_MAP_VALUE:
 		return ptr_to_u64(env->map_value(env->opaque, (u32)insn->imm, (u32)insn[1].imm));
 	case INSN_PSEUDO_FUNC:
-		return 0; /* a callback has an address only as machine code: its helper says -EOPNOTSUPP */
+		return callback_address(m, insn + 1 + insn->imm);
 	default:
 		return insn_imm64(insn);
 	}
@@ -160,6 +178,7 @@ static const struct bpf_insn *enter(struct machine *m, const struct bpf_insn *in
 	frame = &m->frames[++m->depth];
 	frame->return_to = insn + 1;
 	frame->return_env = m->env;
+	frame->may_gotos = 0;
 	for (u32 i = 0; i < 4; i++)
 		frame->saved[i] = m->reg[BPF_REG_6 + i];
 	m->reg[BPF_REG_10] = frame_top(frame);
@@ -194,8 +213,19 @@ static const struct bpf_insn *tail_call(struct machine *m, const struct bpf_insn
 	if (!target)
 		return insn + 1;
 	m->tail_calls++;
+	m->frames[m->depth].may_gotos = 0;
 	m->env = target->env;
 	return image_insns(target->image);
+}
+
+static const struct bpf_insn *may_goto(struct machine *m, const struct bpf_insn *insn)
+{
+	u32 *count = &m->frames[m->depth].may_gotos;
+
+	if (*count == INSN_MAY_GOTO_LIMIT)
+		return insn + 1 + insn->off;
+	++*count;
+	return insn + 1;
 }
 
 /* Jumps, calls and exit. Returns the next instruction or NULL at the end of the program. */
@@ -217,6 +247,8 @@ static const struct bpf_insn *branch(struct machine *m, const struct bpf_insn *i
 		return insn + 1;
 	case BPF_JA:
 		return insn + 1 + (wide ? insn->off : insn->imm);
+	case INSN_JCOND:
+		return may_goto(m, insn);
 	}
 	if (!wide) {
 		/* Sign-extended, 32-bit operands compare as 64-bit ones, in both orders. */
@@ -303,6 +335,33 @@ static void run(struct machine *m)
 	}
 }
 
+/* In a machine of its own: m has registers, code and environment. */
+static u64 run_nested(struct machine *m)
+{
+	struct machine *outer = running;
+
+	m->reg[BPF_REG_10] = frame_top(&m->frames[0]);
+	running = m;
+	run(m);
+	running = outer;
+	return m->reg[BPF_REG_0];
+}
+
+/* Tail calls would leave the helper: a callback makes none. */
+u64 interp_callback(u32 number, const u64 *args)
+{
+	const struct machine *caller = running;
+	struct machine m;
+
+	mem_zero(&m, sizeof(m));
+	m.insns = caller->callbacks[number];
+	m.env = caller->env;
+	m.tail_calls = TAIL_CALL_LIMIT;
+	for (u32 i = 0; i < 5; i++)
+		m.reg[BPF_REG_1 + i] = args[i];
+	return run_nested(&m);
+}
+
 u64 exec_interpret(const struct image_header *image, const struct exec_env *env, u64 r1, u64 r2)
 {
 	struct machine m;
@@ -312,7 +371,5 @@ u64 exec_interpret(const struct image_header *image, const struct exec_env *env,
 	m.env = env;
 	m.reg[BPF_REG_1] = r1;
 	m.reg[BPF_REG_2] = r2;
-	m.reg[BPF_REG_10] = frame_top(&m.frames[0]);
-	run(&m);
-	return m.reg[BPF_REG_0];
+	return run_nested(&m);
 }

@@ -64,6 +64,11 @@ static void scan_insn(const struct jit_unit *unit, u32 index, struct jit_sub *su
 	if (insn_class(insn) == BPF_LD && insn_mode(insn) != BPF_IMM)
 		sub->used |= 1u << BPF_REG_6;
 	sub->calls = sub->calls || calls(unit, index);
+	if (insn->code == (BPF_JMP | INSN_JCOND) && !sub->may_goto) {
+		sub->used |= 1u << BPF_REG_10;
+		sub->stack_depth += 8;
+		sub->may_goto = sub->stack_depth;
+	}
 }
 
 void jit_scan_needs(const struct jit_unit *unit, struct jit_sub *subs)

@@ -15,7 +15,9 @@
 #define INSN_MODE_MEMSX	      0x80
 #define INSN_MODE_PROBE_MEM   0x20
 #define INSN_MODE_PROBE_MEMSX 0x40
-#define INSN_JCOND	      0xe0
+/* BPF_JMP | INSN_JCOND is may_goto: jumps once the frame has come by INSN_MAY_GOTO_LIMIT times. */
+#define INSN_JCOND	    0xe0
+#define INSN_MAY_GOTO_LIMIT (8u << 20)
 /* imm of BPF_STX | BPF_ATOMIC (6.14); sizes from a byte on. */
 #define INSN_LOAD_ACQUIRE  0x100
 #define INSN_STORE_RELEASE 0x110

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Helpers that call back into their program. A callback is the address of the compiled function, which has the C calling
- * convention; the interpreter has no such address and passes 0.
+ * Helpers that call back into their program. A callback is the address of a function with the C calling convention: the compiled
+ * subprogram, or one that stands for it in the interpreter; 0 when it has too many.
  */
 #include <errno.h>
 

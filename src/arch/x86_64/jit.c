@@ -117,6 +117,8 @@ int x86_64_jit_prologue(struct codebuf *buf, const struct jit_unit *unit, u32 su
 		asm_push(buf, X86_RAX); /* a byte; its value is nobody's */
 		note_depth(buf, sub, depth + 8);
 	}
+	if (sub->may_goto)
+		asm_store_imm(buf, 8, X86_RBP, -(s32)sub->may_goto, INSN_MAY_GOTO_LIMIT);
 	if (sub->used & 1u << JIT_NEAR_KEPT)
 		asm_mov_imm(buf, jit_reg[JIT_NEAR_KEPT], sub->near);
 	if (sub->used & 1u << JIT_NEAR_FREE)

@@ -172,6 +172,13 @@ int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 			jump(buf, &branch, unit->offsets[target]);
 		return 0;
 	}
+	if (insn->code == (BPF_JMP | INSN_JCOND)) {
+		/* 64 bits: it stays negative. */
+		asm_mem(buf, 8, 0x83, ASM_SUB, X86_RBP, -(s32)jit_unit_sub(unit, index)->may_goto);
+		asm_byte(buf, 1);
+		jump_if(buf, &branch, X86_CC_S, unit->offsets[target]);
+		return 0;
+	}
 	if (condition(op) < 0)
 		return -EOPNOTSUPP;
 	compare(buf, insn);

@@ -134,7 +134,7 @@ static u64 run(const struct bpf_insn *insns, u32 count, u64 r1)
 
 #define NEEDS_IN_PLACE                                                                             \
 	do {                                                                                       \
-		if (!arch_host()->jit.reduces)                                                    \
+		if (!arch_host()->jit.reduces)                                                     \
 			SKIP("this processor's JIT calls every helper");                           \
 	} while (0)
 

@@ -161,16 +161,28 @@ static void subprograms_have_their_own_frames(void)
 	BOTH(insns, 0, 15);
 }
 
-static void compiled_subprograms_can_be_called_back(void)
+static void subprograms_can_be_called_back(void)
 {
 	struct bpf_insn insns[] = {INSN(BPF_LD | BPF_IMM | BPF_DW, 1, INSN_PSEUDO_FUNC, 0, 4),
 				   INSN(0, 0, 0, 0, 0), MOV_IMM(2, 30), CALL(2), EXIT,
 				   /* callback: */
 				   MOV_REG(0, 1), ALU64_REG(BPF_MUL, 0, 2), EXIT};
-	u64 r0;
+	/* A callback with a frame, registers and a callback of its own. */
+	struct bpf_insn nested[] = {
+		MOV_IMM(6, 5), INSN(BPF_LD | BPF_IMM | BPF_DW, 1, INSN_PSEUDO_FUNC, 0, 5),
+		INSN(0, 0, 0, 0, 0), MOV_IMM(2, 30), CALL(2), ALU64_REG(BPF_ADD, 0, 6), EXIT,
+		/* outer: */
+		MOV_REG(6, 1), INSN(BPF_STX | BPF_MEM | BPF_DW, 10, 2, -8, 0),
+		INSN(BPF_LD | BPF_IMM | BPF_DW, 1, INSN_PSEUDO_FUNC, 0, 6), INSN(0, 0, 0, 0, 0),
+		MOV_IMM(2, 7), CALL(2), ALU64_REG(BPF_ADD, 0, 6),
+		INSN(BPF_LDX | BPF_MEM | BPF_DW, 1, 10, -8, 0), EXIT,
+		/* inner: */
+		MOV_IMM(6, 100), INSN(BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, 1), MOV_REG(0, 1),
+		ALU64_REG(BPF_ADD, 0, 6), EXIT};
 
-	CHECK_EQ(run_insns(JIT, &env, insns, ARRAY_SIZE(insns), 0, 0, &r0), 0);
-	CHECK_EQ(r0, 91);
+	BOTH(insns, 0, 91);
+	/* inner 107, outer 107 + 1 + 30, main that + 1 + 5 */
+	BOTH(nested, 0, 144);
 }
 
 /* raw_image_create admits no maps, so the reference is made behind its back. */
@@ -282,6 +294,35 @@ static void long_and_short_branches(void)
 		CHECK_EQ(run_insns(engine, &env, insns, count, 0, 0, &r0), 0);
 		CHECK_EQ(r0, 1200);
 	}
+}
+
+/* All may_gotos of a frame share one budget; each frame has its own, callbacks too. */
+static void may_goto_jumps_when_the_budget_is_used(void)
+{
+	const u8 may_goto = BPF_JMP | INSN_JCOND;
+	struct bpf_insn loop[] = {MOV_IMM(0, 0),
+				  INSN(may_goto, 0, 0, 2, 0),
+				  ALU64_IMM(BPF_ADD, 0, 1),
+				  INSN(BPF_JMP | BPF_JA, 0, 0, -3, 0),
+				  INSN(may_goto, 0, 0, 1, 0),
+				  ALU64_IMM(BPF_ADD, 0, 1000),
+				  EXIT};
+	struct bpf_insn frames[] = {INSN(may_goto, 0, 0, -1, 0),
+				    INSN(BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, 7),
+				    CALL_SUB(5),
+				    INSN(may_goto, 0, 0, 1, 0),
+				    ALU64_IMM(BPF_ADD, 0, 1),
+				    INSN(BPF_LDX | BPF_MEM | BPF_DW, 1, 10, -8, 0),
+				    ALU64_REG(BPF_ADD, 0, 1),
+				    EXIT,
+				    MOV_IMM(0, 0),
+				    INSN(may_goto, 0, 0, 2, 0),
+				    ALU64_IMM(BPF_ADD, 0, 1),
+				    INSN(BPF_JMP | BPF_JA, 0, 0, -3, 0),
+				    EXIT};
+
+	BOTH(loop, 0, INSN_MAY_GOTO_LIMIT);
+	BOTH(frames, 0, INSN_MAY_GOTO_LIMIT + 1 + 7);
 }
 
 /* A jump over a move: the move's 64 or 32 bits, of a register or a constant, only where it is not jumped over. */
@@ -419,12 +460,13 @@ int main(void)
 	RUN(division_and_shifts_work_in_every_register);
 	RUN(calls_pass_five_arguments);
 	RUN(subprograms_have_their_own_frames);
-	RUN(compiled_subprograms_can_be_called_back);
+	RUN(subprograms_can_be_called_back);
 	RUN(maps_are_addresses_of_this_process);
 	RUN(guarded_loads_give_zero_for_bad_pointers);
 	RUN(acquire_and_release_move_every_size);
 	RUN(compare_and_exchange_zero_extends);
 	RUN(long_and_short_branches);
+	RUN(may_goto_jumps_when_the_budget_is_used);
 	RUN(a_jump_over_a_move_chooses);
 	RUN(loops_load_their_constants);
 	RUN(malformed_programs_are_refused);
