@@ -157,6 +157,24 @@ static int parse_options(int argc, char **argv, struct options *options)
 	return CLI_OK;
 }
 
+static bool has_prog_array(const struct bpf_object *object)
+{
+	const struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object)
+	{
+		if (bpf_map__type(map) == BPF_MAP_TYPE_PROG_ARRAY)
+			return true;
+	}
+	return false;
+}
+
+/* Beside a prog array, programs whose section names no function are loaded for its slots, not attached. */
+static bool is_only_called(const struct attach *attach, const struct bpf_program *program)
+{
+	return !strchr(bpf_program__section_name(program), '/') && has_prog_array(attach->object);
+}
+
 /* Takes each program's section apart, before anything is loaded. */
 static int read_sections(struct attach *attach)
 {
@@ -167,7 +185,7 @@ static int read_sections(struct attach *attach)
 	{
 		struct attached *rows;
 
-		if (!bpf_program__autoload(program))
+		if (!bpf_program__autoload(program) || is_only_called(attach, program))
 			continue;
 		rows = reallocarray(attach->rows, attach->count + 1, sizeof(*rows));
 		if (!rows)
