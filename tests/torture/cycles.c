@@ -7,12 +7,15 @@
  * A cycle attaches a program at the entry, at a hooked return, or to the called function's exit, in turn, and detaches it; every
  * fourth attaches all three and takes them away in another order.
  *
+ * Before that, some programs are attached to once: their threads have their first hits together.
+ *
  * usage: cycles [CYCLES [SECONDS]]    at least so many cycles (1000), and for so long (0)
  */
 #include <sched.h>
 
 #include "agent/lab.h"
 
+#define FRESH	  20 /* programs that are attached to once */
 #define CALLERS	  "4"
 #define WARM_UP	  500
 #define SIDES	  3
@@ -170,12 +173,34 @@ static void one_agent_serves_many_attachments(void)
 	CHECK_EQ(lab_wait(pid, 5000), 0);
 }
 
+/* Threads that make their records, shadow stacks and first hits at the same moment. */
+static void first_hits_come_together(void)
+{
+	for (u32 i = 0; i < FRESH && !test_failed_here; i++) {
+		pid_t pid = lab_start("callers", CALLERS);
+		struct lab_probe probe;
+		int error;
+
+		if (!pid)
+			SKIP("the victim was not built");
+		error = lab_attach(pid, "victim_work", sides[i % 2], &probe);
+		CHECK_EQ(error, 0);
+		if (!error) {
+			CHECK(lab_hits_grow(&probe, 1000));
+			CHECK_EQ(lab_detach(&probe), 0);
+		}
+		kill(pid, SIGUSR2);
+		CHECK_EQ(lab_wait(pid, 5000), 0);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1)
 		cycles_wanted = (u64)atof(argv[1]);
 	if (argc > 2)
 		ms_wanted = (u64)(atof(argv[2]) * 1000);
+	RUN(first_hits_come_together);
 	RUN(one_agent_serves_many_attachments);
 	return test_done();
 }

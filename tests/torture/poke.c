@@ -6,10 +6,11 @@
  * a transition. Each runs in a child, so that a crash is counted and not the end: one thread toggles the site, the other, on
  * another processor, executes it all the time and checks what each execution does.
  *
- * usage: poke SECONDS              all cells together take so long
- *        poke [-e N] [-t N] [-s SECONDS] [-o FILE]
- *                                  each cell until the site was executed (10^9) and toggled (10^6) so often, or SECONDS (120) have
- *                                  passed. FILE keeps the finished cells: a run that was interrupted goes on where it was.
+ * usage: poke SECONDS
+ *             all cells together take so long
+ *        poke [-e N] [-t N] [-s SECONDS] [-c CELL] [-o FILE]
+ *             each cell, or the one of that number, until the site was executed (10^9) and toggled (10^6) so often, or SECONDS
+ *             (120) have passed. FILE keeps the finished cells: a run that was interrupted goes on where it was.
  *
  * The protocol stop is given a stopper of this process, a signal handler that spins: the poker sees no difference to the loader's
  * ptrace, whose stop takes ten times as long (tests/unit/agent has that one).
@@ -504,7 +505,8 @@ static void run_cells(struct row *rows, u32 count, const struct aim *aim, struct
 }
 
 /* False: not understood. */
-static bool take_options(int argc, char **argv, u32 cells, struct aim *aim, const char **ret_path)
+static bool take_options(int argc, char **argv, u32 cells, struct aim *aim, u32 *ret_cell,
+			 const char **ret_path)
 {
 	int option;
 
@@ -513,7 +515,7 @@ static bool take_options(int argc, char **argv, u32 cells, struct aim *aim, cons
 		return aim->seconds > 0;
 	}
 	*aim = (struct aim){1000000000, 1000000, 120};
-	while ((option = getopt(argc, argv, "e:t:s:o:")) != -1) {
+	while ((option = getopt(argc, argv, "e:t:s:c:o:")) != -1) {
 		switch (option) {
 		case 'e':
 			aim->executions = (u64)atof(optarg);
@@ -524,6 +526,9 @@ static bool take_options(int argc, char **argv, u32 cells, struct aim *aim, cons
 		case 's':
 			aim->seconds = atof(optarg);
 			break;
+		case 'c':
+			*ret_cell = (u32)atoi(optarg);
+			break;
 		case 'o':
 			*ret_path = optarg;
 			break;
@@ -531,13 +536,14 @@ static bool take_options(int argc, char **argv, u32 cells, struct aim *aim, cons
 			return false;
 		}
 	}
-	return optind == argc && aim->toggles && aim->executions && aim->seconds > 0;
+	return optind == argc && *ret_cell <= cells && aim->toggles && aim->executions &&
+	       aim->seconds > 0;
 }
 
 int main(int argc, char **argv)
 {
 	struct row *rows;
-	u32 count = list_cells(&rows);
+	u32 count = list_cells(&rows), cell = 0;
 	struct tally *tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct ledger ledger = {0};
@@ -545,14 +551,18 @@ int main(int argc, char **argv)
 	struct aim aim;
 	int status;
 
-	if (!count || !take_options(argc, argv, count, &aim, &path)) {
+	if (!count || !take_options(argc, argv, count, &aim, &cell, &path)) {
 		fprintf(stderr,
-			"usage: poke SECONDS | poke [-e EXECUTIONS] [-t TOGGLES] [-s SECONDS] [-o FILE]\n");
+			"usage: poke SECONDS | poke [-e EXECUTIONS] [-t TOGGLES] [-s SECONDS] [-c CELL] [-o FILE]\n");
 		return 2;
 	}
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
 		printf("ok 1 - torture # SKIP one processor: nobody executes while the other pokes\n1..1\n");
 		return 0;
+	}
+	if (cell) {
+		rows[0] = rows[cell - 1];
+		count = 1;
 	}
 	if (path && open_ledger(path, &aim, rows, count, &ledger)) {
 		fprintf(stderr, "poke: %s: %s\n", path, strerror(errno));
