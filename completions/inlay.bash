@@ -12,7 +12,7 @@ _inlay() {
 	fi
 	local options
 	case $verb in
-	attach) options="-p -c --duration --json --perf-map --help" ;;
+	attach) options="-p -c --duration --json --follow --perf-map --help" ;;
 	list) options="-p -v -a --json --summary --help" ;;
 	run) options="-- --help" ;;
 	verify) options="--log --json --help" ;;

@@ -1,29 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "agent/backend.h"
+#include "agent/backend_state.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "agent/spawn.h"
-#include "agent/target.h"
 #include "binary/foreign.h"
 #include "maps/map.h"
 
-struct agent_link {
-	struct target *target;
-	struct target_prog *prog;
-	u32 handle;
-};
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct target *targets;
 static pid_t default_pid;
-static struct map *printk_ring;
-static bool perf_map_wanted;
-static struct agent_stats past; /* of targets and programs that are gone */
+struct backend backend = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- targets ---- */
 
@@ -39,26 +28,37 @@ static int begin_perf_map(struct target *target, const struct problem *problem)
 		     : 0;
 }
 
+int backend_add_target(struct target *target, const struct problem *problem)
+{
+	int error;
+
+	if (backend.printk_ring)
+		target_send_map(target, WIRE_PRINTK, backend.printk_ring, NULL);
+	error = backend.perf_map_wanted ? begin_perf_map(target, problem) : 0;
+	if (error)
+		return error;
+	target->next = backend.targets;
+	backend.targets = target;
+	return 0;
+}
+
 static int get_target(pid_t pid, const struct problem *problem, struct target **ret_target)
 {
-	struct target *target = targets;
+	struct target *target = backend.targets;
 	int error;
 
 	while (target && (target->pid != pid || target->exited))
 		target = target->next;
 	if (!target) {
+		follow_begin(pid);
 		error = target_open(pid, spawn_held(pid), problem, &target);
 		if (error)
 			return error;
-		if (printk_ring)
-			target_send_map(target, WIRE_PRINTK, printk_ring, NULL);
-		error = perf_map_wanted ? begin_perf_map(target, problem) : 0;
+		error = backend_add_target(target, problem);
 		if (error) {
 			target_close(target);
 			return error;
 		}
-		target->next = targets;
-		targets = target;
 	}
 	target->users++;
 	target->stop.held_tid = spawn_held(pid);
@@ -66,22 +66,22 @@ static int get_target(pid_t pid, const struct problem *problem, struct target **
 	return 0;
 }
 
-static void put_target(struct target *target)
+void backend_put_target(struct target *target)
 {
 	if (--target->users)
 		return;
-	for (struct target **at = &targets; *at; at = &(*at)->next) {
+	for (struct target **at = &backend.targets; *at; at = &(*at)->next) {
 		if (*at == target) {
 			*at = target->next;
 			break;
 		}
 	}
-	past.missed += target->missed;
-	past.stops += target->stops;
-	past.stop_total_ns += target->stop_total_ns;
-	past.stop_max_ns = MAX(past.stop_max_ns, target->stop_max_ns);
-	past.hold_max_ns = MAX(past.hold_max_ns, target->hold_max_ns);
-	past.exited |= target->exited;
+	backend.past.missed += target->missed;
+	backend.past.stops += target->stops;
+	backend.past.stop_total_ns += target->stop_total_ns;
+	backend.past.stop_max_ns = MAX(backend.past.stop_max_ns, target->stop_max_ns);
+	backend.past.hold_max_ns = MAX(backend.past.hold_max_ns, target->hold_max_ns);
+	backend.past.exited |= target->exited;
 	target_close(target);
 }
 
@@ -139,6 +139,33 @@ static void ask_hits(struct target *target, struct target_prog *prog)
 	target->missed = answer->missed;
 }
 
+void backend_ask_hits(struct target *target)
+{
+	for (u32 i = 0; i < TARGET_MAX_PROGS; i++) {
+		if (target->progs[i].prog_id)
+			ask_hits(target, &target->progs[i]);
+	}
+}
+
+/* Without memory they are missing from the program's own sum. */
+static void keep_hits(const struct target_prog *prog)
+{
+	struct past_prog *grown;
+
+	backend.past.hits += prog->hits;
+	for (u32 i = 0; i < backend.past_count; i++) {
+		if (backend.past_progs[i].prog_id != prog->prog_id)
+			continue;
+		backend.past_progs[i].hits += prog->hits;
+		return;
+	}
+	grown = reallocarray(backend.past_progs, backend.past_count + 1, sizeof(*grown));
+	if (!grown)
+		return;
+	backend.past_progs = grown;
+	grown[backend.past_count++] = (struct past_prog){prog->prog_id, prog->hits};
+}
+
 static void put_prog(struct target *target, struct target_prog *prog)
 {
 	struct wire_handle request = {prog->handle};
@@ -147,7 +174,7 @@ static void put_prog(struct target *target, struct target_prog *prog)
 	if (--prog->users)
 		return;
 	ask_hits(target, prog);
-	past.hits += prog->hits;
+	keep_hits(prog);
 	target_ask(target, WIRE_DROP_PROG, &request, sizeof(request), NULL, 0, &reply);
 	prog->prog_id = 0;
 }
@@ -320,6 +347,32 @@ static const struct process_module *find_module(struct target *target, const cha
 	return module;
 }
 
+/* Which file's bytes the sites are, as the agent will find it in its own /proc. */
+static void identify_sites(pid_t pid, struct wire_site *sites, u32 count)
+{
+	unsigned long start, end, offset, inode;
+	unsigned int major, minor;
+	char path[40], line[512];
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	maps = fopen(path, "re");
+	while (maps && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx %*s %lx %x:%x %lu", &start, &end, &offset, &major, &minor,
+			   &inode) != 6)
+			continue;
+		for (u32 i = 0; i < count; i++) {
+			struct site_spec *site = &sites[i].site;
+
+			if (site->address >= start && site->address < end)
+				site->file = (struct site_file){(u64)major << 32 | minor, inode,
+								site->address - start + offset};
+		}
+	}
+	if (maps)
+		fclose(maps);
+}
+
 static int plan_sites(struct target *target, const struct link_request *request,
 		      const struct problem *problem, struct wire_site **ret_sites)
 {
@@ -342,11 +395,13 @@ static int plan_sites(struct target *target, const struct link_request *request,
 		error = plan_site(&place, i, &sites[i].site);
 		sites[i].cookie = request->cookies ? request->cookies[i] : 0;
 	}
-	if (error)
+	if (error) {
 		free(sites);
-	else
-		*ret_sites = sites;
-	return error;
+		return error;
+	}
+	identify_sites(target->pid, sites, request->count);
+	*ret_sites = sites;
+	return 0;
 }
 
 static int explain_attach(const struct target *target, int error, const struct problem *problem,
@@ -408,9 +463,10 @@ static int send_sites(struct target *target, const struct link_request *request,
 
 /* ---- the backend ---- */
 
-static int attach_to(struct target *target, const struct link_request *request,
-		     const struct problem *problem, struct agent_link *link)
+int backend_attach(struct target *target, const struct link_request *request,
+		   const struct problem *problem, struct attachment *ret_attachment)
 {
+	struct attachment made = {.target = target, .prog = target->progs};
 	struct wire_site *sites = NULL;
 	int error;
 
@@ -419,15 +475,78 @@ static int attach_to(struct target *target, const struct link_request *request,
 
 	if (error || !sites)
 		return error;
-	error = get_prog(target, request->prog_fd, sites[0].site.function, problem, &link->prog);
+	error = get_prog(target, request->prog_fd, sites[0].site.function, problem, &made.prog);
 	if (!error) {
-		error = send_sites(target, request, sites, link->prog->handle, problem,
-				   &link->handle);
+		error = send_sites(target, request, sites, made.prog->handle, problem,
+				   &made.handle);
 		if (error)
-			put_prog(target, link->prog);
+			put_prog(target, made.prog);
 	}
 	free(sites);
+	if (!error)
+		*ret_attachment = made;
 	return error;
+}
+
+int backend_drop(struct attachment *attachment)
+{
+	struct target *target = attachment->target;
+	struct wire_handle request = {attachment->handle};
+	struct wire_reply reply;
+	int error;
+
+	target->stop.held_tid = spawn_held(target->pid);
+	error = target_ask(target, WIRE_DETACH, &request, sizeof(request), NULL, 0, &reply);
+	put_prog(target, attachment->prog);
+	backend_put_target(target);
+	free(attachment);
+	return error;
+}
+
+/* Makes a link's first attachment. */
+static int attach_first(struct agent_link *link, pid_t pid, const struct link_request *request,
+			const struct problem *problem)
+{
+	struct attachment *attachment = calloc(1, sizeof(*attachment));
+	struct target *target;
+	int error;
+
+	if (!attachment)
+		return problem_set(problem, -ENOMEM, "out of memory");
+	error = get_target(pid, problem, &target);
+	if (error)
+		goto free_attachment;
+	error = backend_attach(target, request, problem, attachment);
+	if (error)
+		goto put_target;
+	link->attachments = attachment;
+	return 0;
+
+put_target:
+	backend_put_target(target);
+free_attachment:
+	free(attachment);
+	return error;
+}
+
+static void add_link(struct agent_link *link)
+{
+	struct agent_link **end = &backend.links;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = link;
+}
+
+static void remove_link(struct agent_link *link)
+{
+	struct agent_link **at = &backend.links;
+
+	while (*at != link)
+		at = &(*at)->next;
+	*at = link->next;
+	follow_forget(link);
+	free(link);
 }
 
 static int attach(const struct link_request *request, void **ret_handle, char *problem_text,
@@ -446,17 +565,17 @@ static int attach(const struct link_request *request, void **ret_handle, char *p
 	link = calloc(1, sizeof(*link));
 	if (!link)
 		return problem_set(&problem, -ENOMEM, "out of memory");
-	pthread_mutex_lock(&lock);
-	error = get_target(pid, &problem, &link->target);
-	if (!error) {
-		error = attach_to(link->target, request, &problem, link);
-		if (error)
-			put_target(link->target);
-	}
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_lock(&backend.lock);
+	add_link(link);
+	error = follow_keep(link, request);
 	if (error)
-		free(link);
+		problem_set(&problem, error, "out of memory");
 	else
+		error = attach_first(link, pid, request, &problem);
+	if (error)
+		remove_link(link);
+	pthread_mutex_unlock(&backend.lock);
+	if (!error)
 		*ret_handle = link;
 	return error;
 }
@@ -464,18 +583,22 @@ static int attach(const struct link_request *request, void **ret_handle, char *p
 static int detach(void *handle)
 {
 	struct agent_link *link = handle;
-	struct target *target = link->target;
-	struct wire_handle request = {link->handle};
-	struct wire_reply reply;
-	int error;
+	int error = 0;
 
-	pthread_mutex_lock(&lock);
-	target->stop.held_tid = spawn_held(target->pid);
-	error = target_ask(target, WIRE_DETACH, &request, sizeof(request), NULL, 0, &reply);
-	put_prog(target, link->prog);
-	put_target(target);
-	pthread_mutex_unlock(&lock);
-	free(link);
+	pthread_mutex_lock(&backend.lock);
+	while (link->attachments) {
+		struct attachment *attachment = link->attachments;
+		bool followed = attachment->target->followed;
+		int one;
+
+		link->attachments = attachment->next;
+		one = backend_drop(attachment);
+		/* A child that has ended meanwhile is no failure. */
+		if (!followed || one != -ESRCH)
+			error = error ? error : one;
+	}
+	remove_link(link);
+	pthread_mutex_unlock(&backend.lock);
 	/* A thread is still inside: the text is restored, and what it runs is kept. */
 	return error == -ETIMEDOUT ? 0 : error;
 }
@@ -485,12 +608,12 @@ static int set_slots(struct map *map, const struct link_slot *slots, u32 count)
 	struct target *target;
 	int error = 0;
 
-	pthread_mutex_lock(&lock);
-	for (target = targets; target && !error; target = target->next) {
+	pthread_mutex_lock(&backend.lock);
+	for (target = backend.targets; target && !error; target = target->next) {
 		target->stop.held_tid = spawn_held(target->pid);
 		error = target_set_slots(target, map, slots, count);
 	}
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&backend.lock);
 	return error;
 }
 
@@ -504,28 +627,27 @@ void agent_set_default_pid(pid_t pid)
 
 void agent_set_perf_map(bool wanted)
 {
-	pthread_mutex_lock(&lock);
-	perf_map_wanted = wanted;
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_lock(&backend.lock);
+	backend.perf_map_wanted = wanted;
+	pthread_mutex_unlock(&backend.lock);
 }
 
 void agent_set_printk_ring(struct map *ring)
 {
-	pthread_mutex_lock(&lock);
-	printk_ring = ring;
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_lock(&backend.lock);
+	backend.printk_ring = ring;
+	pthread_mutex_unlock(&backend.lock);
 }
 
 void agent_stats(struct agent_stats *ret_stats)
 {
-	pthread_mutex_lock(&lock);
-	*ret_stats = past;
-	for (struct target *target = targets; target; target = target->next) {
+	pthread_mutex_lock(&backend.lock);
+	*ret_stats = backend.past;
+	for (struct target *target = backend.targets; target; target = target->next) {
+		backend_ask_hits(target);
 		for (u32 i = 0; i < TARGET_MAX_PROGS; i++) {
-			if (!target->progs[i].prog_id)
-				continue;
-			ask_hits(target, &target->progs[i]);
-			ret_stats->hits += target->progs[i].hits;
+			if (target->progs[i].prog_id)
+				ret_stats->hits += target->progs[i].hits;
 		}
 		ret_stats->missed += target->missed;
 		ret_stats->stops += target->stops;
@@ -534,23 +656,45 @@ void agent_stats(struct agent_stats *ret_stats)
 		ret_stats->hold_max_ns = MAX(ret_stats->hold_max_ns, target->hold_max_ns);
 		ret_stats->exited |= target->exited;
 	}
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&backend.lock);
 }
 
 int agent_prog_hits(u32 prog_id, u64 *ret_hits)
 {
 	int error = -ENOENT;
+	u64 hits = 0;
 
-	pthread_mutex_lock(&lock);
-	for (struct target *target = targets; target; target = target->next) {
+	pthread_mutex_lock(&backend.lock);
+	for (u32 i = 0; i < backend.past_count; i++) {
+		if (backend.past_progs[i].prog_id == prog_id) {
+			hits += backend.past_progs[i].hits;
+			error = 0;
+		}
+	}
+	for (struct target *target = backend.targets; target; target = target->next) {
 		for (u32 i = 0; i < TARGET_MAX_PROGS; i++) {
 			if (target->progs[i].prog_id != prog_id)
 				continue;
 			ask_hits(target, &target->progs[i]);
-			*ret_hits = target->progs[i].hits;
+			hits += target->progs[i].hits;
 			error = 0;
 		}
 	}
-	pthread_mutex_unlock(&lock);
+	if (!error)
+		*ret_hits = hits;
+	pthread_mutex_unlock(&backend.lock);
 	return error;
+}
+
+int agent_session_fd(pid_t pid)
+{
+	int fd = -1;
+
+	pthread_mutex_lock(&backend.lock);
+	for (struct target *target = backend.targets; target; target = target->next) {
+		if (target->pid == pid && !target->exited)
+			fd = target->fd;
+	}
+	pthread_mutex_unlock(&backend.lock);
+	return fd;
 }

@@ -32,7 +32,33 @@ struct agent_stats {
 	bool exited;	 /* some target is gone; its counts are as last asked for */
 };
 void agent_stats(struct agent_stats *ret_stats);
-/* Runs of one program (bpf_prog_info.id) in the target it is attached to. -ENOENT: attached nowhere. */
+/* Runs of one program (bpf_prog_info.id) in the targets it is or was attached to. -ENOENT: attached nowhere. */
 int agent_prog_hits(u32 prog_id, u64 *ret_hits);
+/*
+ * The socket to a target's agent, to be polled for its end only (POLLHUP: the process ended or executed another program).
+ * Borrowed, until the last link into the process is closed. -1: none.
+ */
+int agent_session_fd(pid_t pid);
+
+/* ---- backend_follow.c: children that targets fork ---- */
+
+/*
+ * From now on every link reaches the children as well that its target forks, and theirs. Before the first link is made; the
+ * descriptors of the programs stay open as long as their links.
+ */
+void agent_follow(void);
+
+struct agent_followed {
+	u32 count;	   /* children attached to */
+	u32 failed;	   /* children that could not be */
+	char problem[256]; /* why, of the last of them */
+};
+/*
+ * Attaches to children that were forked since; forgets those that are gone. To be called every ten milliseconds or so, by the
+ * thread that makes bpf(2) calls. A child is held while it is attached to.
+ */
+void agent_follow_children(struct agent_followed *ret_followed);
+/* After the last link is closed: takes what children inherited meanwhile out of them. */
+void agent_follow_end(void);
 
 #endif

@@ -22,8 +22,9 @@
 #include "agent/wire.h"
 
 #define FIT_TIMEOUT_NS	 10000000000ull
+#define KEEP_TIMEOUT_NS	 1000000000ull
 #define MAX_THREADS	 4096
-#define MAX_COPIES	 8
+#define MAX_COPIES	 64 /* each generation of followed children adds one */
 #define PERMISSION_TRIES 3
 
 #ifndef PIDFD_THREAD
@@ -40,6 +41,7 @@ struct inject {
 	struct remote remote;
 	u64 dlopen, dlerror, errno_location;
 	u64 build;     /* checksum of the agent */
+	bool keep;     /* the borrowed thread stays stopped */
 	char name[32]; /* of the agent's memfd: says which build it is */
 };
 
@@ -211,13 +213,18 @@ static int try_thread(struct inject *inject, struct safe *safe, pid_t tid)
 static int borrow_thread(struct inject *inject, struct safe *safe)
 {
 	static pid_t tids[MAX_THREADS];
-	u64 deadline = stop_now() + FIT_TIMEOUT_NS;
+	u64 deadline = stop_now() + (inject->keep ? KEEP_TIMEOUT_NS : FIT_TIMEOUT_NS);
 	u32 round = 0;
 
 	if (inject->remote.held)
 		return try_thread(inject, safe, inject->remote.tid);
 	do {
-		struct timespec nap = {0, (long)(200000 + round * 77777 % 3000000)};
+		/*
+		 * Longer and longer: a stop makes a fork begin anew, so one that takes longer than a nap would never end, nor
+		 * its thread be fit.
+		 */
+		u32 most = MIN(3000000 * (1 + round / 16), (u32)100000000);
+		struct timespec nap = {0, 200000 + round * 1777777 % most};
 		int count = list_threads(inject->facts->pid, tids);
 
 		if (count < 0)
@@ -390,6 +397,21 @@ static u32 loaded_copies(const struct inject *inject, u64 bases[MAX_COPIES])
 	return count;
 }
 
+bool inject_has_agent(pid_t pid)
+{
+	char path[64], line[512];
+	bool found = false;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	maps = fopen(path, "re");
+	while (maps && !found && fgets(line, sizeof(line), maps))
+		found = strstr(line, "/memfd:inlay-agent-");
+	if (maps)
+		fclose(maps);
+	return found;
+}
+
 /* ---- entering ---- */
 
 /* Takes the descriptor far_fd out of the borrowed thread's table. */
@@ -512,7 +534,7 @@ static int lock_process(pid_t pid, const struct problem *problem)
 }
 
 static int inject_locked(struct process *process, pid_t held, const struct problem *problem,
-			 u64 *ret_stack)
+			 u64 *ret_stack, pid_t *ret_kept)
 {
 	struct inject *inject;
 	struct safe *safe = NULL;
@@ -524,7 +546,11 @@ static int inject_locked(struct process *process, pid_t held, const struct probl
 	if (!inject)
 		return problem_set(problem, -ENOMEM, "out of memory");
 	*inject = (struct inject){
-		.process = process, .facts = process_facts(process), .problem = problem};
+		.process = process,
+		.facts = process_facts(process),
+		.problem = problem,
+		.keep = ret_kept != NULL,
+	};
 	inject->remote.pid = inject->facts->pid;
 	inject->remote.tid = held;
 	inject->remote.held = held != 0;
@@ -543,8 +569,11 @@ static int inject_locked(struct process *process, pid_t held, const struct probl
 	if (!error) {
 		error = connect_keeping_errno(inject, &fd);
 		inject->remote.leave_stack = !error;
+		inject->remote.held |= inject->keep && !error;
 		remote_return(&inject->remote);
 		*ret_stack = inject->remote.stack;
+		if (inject->keep && !error)
+			*ret_kept = inject->remote.tid;
 	}
 	safe_close(safe);
 	free(inject);
@@ -552,13 +581,13 @@ static int inject_locked(struct process *process, pid_t held, const struct probl
 }
 
 int inject_session(struct process *process, pid_t held, const struct problem *problem,
-		   u64 *ret_stack)
+		   u64 *ret_stack, pid_t *ret_kept)
 {
 	int lock = lock_process(process_facts(process)->pid, problem), fd;
 
 	if (lock < 0)
 		return lock;
-	fd = inject_locked(process, held, problem, ret_stack);
+	fd = inject_locked(process, held, problem, ret_stack, ret_kept);
 	close(lock);
 	return fd;
 }

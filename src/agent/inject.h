@@ -29,10 +29,13 @@ int problem_set(const struct problem *problem, int error, const char *format, ..
  * Returns a connected descriptor of a new session, or -errno with the problem in words: -ESRCH, -EPERM, -EACCES, -EBUSY (traced),
  * -EOPNOTSUPP (32-bit, static, musl, seccomp, shadow stacks, no /proc), -ETIMEDOUT (no thread came to a fit point).
  * held: the thread of a process that agent/spawn.h holds stopped; 0: none. *ret_stack: a mapping of REMOTE_STACK bytes that
- * is left for the agent to unmap (in WIRE_HELLO).
+ * is left for the agent to unmap (in WIRE_HELLO). ret_kept: not NULL: the thread that was borrowed stays stopped under our ptrace,
+ * for the caller to detach from; it is then waited for less long. Not together with held.
  */
 int inject_session(struct process *process, pid_t held, const struct problem *problem,
-		   u64 *ret_stack);
+		   u64 *ret_stack, pid_t *ret_kept);
+/* Has the process an agent mapped, of its own or as the child of a process that had one? Not after an exec. */
+bool inject_has_agent(pid_t pid);
 
 /* The agent as a file of this process, to be closed by the caller. -errno. */
 int inject_self_fd(void);

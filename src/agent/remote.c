@@ -18,6 +18,7 @@
 
 #define CALL_TIMEOUT_NS	 15000000000ull
 #define STOP_TIMEOUT_MS	 500
+#define LATE_TIMEOUT_MS	 10000
 #define EVENT_STOP	 128
 #define REMOTE_FRAME_MAX (REMOTE_XSTATE_MAX + 1024)
 #define REMOTE_PUT	 4096
@@ -81,6 +82,21 @@ static int save(struct remote *remote)
 	return error;
 }
 
+/*
+ * Only a stopped thread can be let go. One that has not stopped yet (in the middle of a long fork, or without a processor) runs
+ * on until it does; if it were left then, it would stand still until we end.
+ */
+static void give_up(const struct remote *remote, int error)
+{
+	int status = 0;
+
+	if (error == -ETIMEDOUT && stop_wait(remote->tid, LATE_TIMEOUT_MS, &status))
+		return;
+	if (status >> 16 || WSTOPSIG(status) == SYSCALL_STOP)
+		status = 0;
+	trace(PTRACE_DETACH, remote->tid, 0, (u64)WSTOPSIG(status));
+}
+
 int remote_borrow(struct remote *remote)
 {
 	int error = 0;
@@ -100,7 +116,7 @@ int remote_borrow(struct remote *remote)
 	if (!error)
 		error = save(remote);
 	if (error && !remote->held)
-		trace(PTRACE_DETACH, remote->tid, 0, 0);
+		give_up(remote, error);
 	return error;
 }
 

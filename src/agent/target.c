@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -211,7 +213,8 @@ static int explain_open(pid_t pid, int error, const struct problem *problem)
 			   "process %d belongs to %s: run as that user, or as root", pid, owner);
 }
 
-int target_open(pid_t pid, pid_t held, const struct problem *problem, struct target **ret_target)
+static int open_session(pid_t pid, pid_t held, pid_t *ret_kept, const struct problem *problem,
+			struct target **ret_target)
 {
 	struct target *target = calloc(1, sizeof(*target));
 	u64 stack = 0;
@@ -228,7 +231,10 @@ int target_open(pid_t pid, pid_t held, const struct problem *problem, struct tar
 	if (error)
 		error = explain_open(pid, error, problem);
 	else
-		error = target->fd = inject_session(target->process, held, problem, &stack);
+		error = target->fd =
+			inject_session(target->process, held, problem, &stack, ret_kept);
+	if (error >= 0 && ret_kept)
+		target->kept = target->stop.held_tid = *ret_kept;
 	if (error >= 0)
 		error = set_up(target, stack, problem);
 	if (error) {
@@ -239,9 +245,39 @@ int target_open(pid_t pid, pid_t held, const struct problem *problem, struct tar
 	return 0;
 }
 
+int target_open(pid_t pid, pid_t held, const struct problem *problem, struct target **ret_target)
+{
+	return open_session(pid, held, NULL, problem, ret_target);
+}
+
+int target_open_kept(pid_t pid, const struct problem *problem, struct target **ret_target)
+{
+	pid_t kept = 0;
+
+	return open_session(pid, 0, &kept, problem, ret_target);
+}
+
+void target_release(struct target *target)
+{
+	if (!target->kept)
+		return;
+	ptrace(PTRACE_DETACH, target->kept, NULL, NULL);
+	target->kept = target->stop.held_tid = 0;
+}
+
+bool target_is_gone(struct target *target)
+{
+	struct pollfd session = {.fd = target->fd};
+
+	if (poll(&session, 1, 0) > 0 && session.revents)
+		target->exited = true;
+	return target->exited;
+}
+
 void target_close(struct target *target)
 {
 	resume(target);
+	target_release(target);
 	if (target->fd >= 0)
 		close(target->fd);
 	if (target->pidfd >= 0)

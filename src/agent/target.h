@@ -45,8 +45,10 @@ struct target {
 	struct target *next;
 	pid_t pid;
 	u32 users;
-	int fd;	   /* of the session */
-	int pidfd; /* tells of the process's end */
+	int fd;	       /* of the session */
+	int pidfd;     /* tells of the process's end */
+	pid_t kept;    /* a thread that target_open_kept left stopped; 0: none */
+	bool followed; /* as the child of another */
 	bool exited;
 	struct process *process;
 	struct stop stop;
@@ -67,6 +69,15 @@ struct target {
 
 /* Opens a session, injecting the agent where it is not there yet. -errno with the problem in words. */
 int target_open(pid_t pid, pid_t held, const struct problem *problem, struct target **ret_target);
+/*
+ * The same for a child that goes on in what its parent's agent made. The thread that brought its own agent in, which is all of a
+ * child just forked, stays stopped until target_release, so that it runs either the parent's probes or its own.
+ */
+int target_open_kept(pid_t pid, const struct problem *problem, struct target **ret_target);
+/* Lets the kept thread go. */
+void target_release(struct target *target);
+/* Has the session ended by itself (the process exited or executed another program)? Notes it in target->exited. */
+bool target_is_gone(struct target *target);
 /* Ends the session: the agent takes back what is still attached. */
 void target_close(struct target *target);
 

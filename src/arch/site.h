@@ -22,6 +22,11 @@ enum poke_protocol {
 	POKE_PROTOCOL_MAX,
 };
 
+/* Which byte of which file it is, as /proc/PID/maps says (base/proc_maps.h). inode 0: not known, the address is enough. */
+struct site_file {
+	u64 device, inode, offset;
+};
+
 struct site_spec {
 	u64 function; /* entry address, what bpf_get_func_ip gives */
 	u64 address; /* of the window: function, or after endbr64; inside: at or before the point */
@@ -31,6 +36,7 @@ struct site_spec {
 	u8 inside; /* not 0: a point in the middle of a function, where red zone and flags are live */
 	u8 before; /* inside: displaced instructions that run before the programs */
 	u8 pad[4];
+	struct site_file file;	    /* that address must be of */
 	struct displaced displaced; /* its bytes are also what must be there now, else -EBUSY */
 };
 

@@ -48,19 +48,43 @@ static int read_hex(struct proc_maps *maps, u64 *ret_value)
 	}
 }
 
-/* The rest of a line: " offset device inode   name". */
-static void read_name(struct proc_maps *maps, struct proc_mapping *mapping)
+static int read_decimal(struct proc_maps *maps, u64 *ret_value)
 {
-	u32 field = 0, length = 0;
-	bool blank = false;
-	int c;
+	u64 value = 0;
 
-	while ((c = next_char(maps)) >= 0 && c != '\n') {
-		if (field < 4) {
-			field += c != ' ' && blank;
-			blank = c == ' ';
+	for (;;) {
+		int c = next_char(maps);
+
+		if (c < '0' || c > '9') {
+			*ret_value = value;
+			return c;
 		}
-		if (field == 4 && length + 1 < sizeof(mapping->name))
+		value = value * 10 + (u64)(c - '0');
+	}
+}
+
+/* "offset major:minor inode". Returns the character behind. */
+static int read_file(struct proc_maps *maps, struct proc_mapping *mapping)
+{
+	u64 major, minor;
+
+	next_char(maps);
+	read_hex(maps, &mapping->offset);
+	read_hex(maps, &major);
+	read_hex(maps, &minor);
+	mapping->device = major << 32 | minor;
+	return read_decimal(maps, &mapping->inode);
+}
+
+/* The rest of a line, c being its first character. */
+static void read_name(struct proc_maps *maps, struct proc_mapping *mapping, int c)
+{
+	u32 length = 0;
+
+	while (c == ' ')
+		c = next_char(maps);
+	for (; c >= 0 && c != '\n'; c = next_char(maps)) {
+		if (length + 1 < sizeof(mapping->name))
 			mapping->name[length++] = (char)c;
 	}
 	mapping->name[length] = 0;
@@ -74,6 +98,6 @@ bool proc_maps_next(struct proc_maps *maps, struct proc_mapping *mapping)
 	mapping->writable = next_char(maps) == 'w';
 	mapping->executable = next_char(maps) == 'x';
 	mapping->shared = next_char(maps) == 's';
-	read_name(maps, mapping);
+	read_name(maps, mapping, read_file(maps, mapping));
 	return true;
 }

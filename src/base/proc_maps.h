@@ -8,7 +8,9 @@
 struct proc_mapping {
 	u64 start, end;
 	bool readable, writable, executable, shared;
-	char name[64]; /* path or [name], cut; "" when it has none */
+	u64 offset, inode; /* of the file; inode 0: none */
+	u64 device;	   /* as the line has it: major << 32 | minor, not always what stat says */
+	char name[64];	   /* path or [name], cut; "" when it has none */
 };
 
 struct proc_maps {

@@ -13,6 +13,7 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "helpers/helpers.h"
@@ -20,6 +21,10 @@
 #include "object/object.h"
 
 #define PRINTK_RING_SIZE (1u << 20)
+#define SOURCES		 5
+#define TICK_MS		 10
+#define TICK_SHARE	 4 /* of the time, so much is left after a tick that took long */
+#define GONE_MS		 200
 
 struct printk {
 	FILE *out;
@@ -60,20 +65,50 @@ static int timer_open(double seconds)
 	return fd;
 }
 
-static int wait_loop(struct pollfd *fds, struct printk *printk, enum attach_end *ret_end)
+/* The session ends a little before the process does; with the process still there, it has executed another program. */
+static enum attach_end session_end(int pidfd)
+{
+	struct pollfd process = {pidfd, POLLIN, 0};
+
+	return poll(&process, 1, GONE_MS) > 0 ? ATTACH_END_EXIT : ATTACH_END_EXEC;
+}
+
+static u64 now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (u64)now.tv_sec * 1000000000u + (u64)now.tv_nsec;
+}
+
+/* Does what is to be done while nothing happens. Returns when to come again, in milliseconds; -1: never. */
+static int tick(const struct attach_watch *watch)
+{
+	u64 began = now_ns();
+
+	if (!watch->tick)
+		return -1;
+	watch->tick(watch->opaque);
+	return MAX(TICK_MS, (int)((now_ns() - began) * TICK_SHARE / 1000000));
+}
+
+static int wait_loop(struct pollfd fds[SOURCES], const struct attach_watch *watch,
+		     enum attach_end *ret_end)
 {
 	for (;;) {
-		if (poll(fds, 4, -1) < 0) {
+		if (poll(fds, SOURCES, tick(watch)) < 0) {
 			if (errno == EINTR)
 				continue;
 			return -errno;
 		}
-		if (fds[3].revents && printk)
-			printk_drain(printk);
+		if (fds[3].revents && watch->printk)
+			printk_drain(watch->printk);
 		if (fds[0].revents)
 			*ret_end = ATTACH_END_SIGNAL;
 		else if (fds[1].revents)
 			*ret_end = ATTACH_END_EXIT;
+		else if (fds[4].revents)
+			*ret_end = session_end(watch->pidfd);
 		else if (fds[2].revents)
 			*ret_end = ATTACH_END_DURATION;
 		else
@@ -82,18 +117,19 @@ static int wait_loop(struct pollfd *fds, struct printk *printk, enum attach_end 
 	}
 }
 
-int attach_wait(int pidfd, double seconds, struct printk *printk, enum attach_end *ret_end)
+int attach_wait(const struct attach_watch *watch, enum attach_end *ret_end)
 {
 	sigset_t set = ending_signals();
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
-	int timer = seconds >= 0 ? timer_open(seconds) : -1;
-	struct pollfd fds[] = {
+	int timer = watch->seconds >= 0 ? timer_open(watch->seconds) : -1;
+	struct pollfd fds[SOURCES] = {
 		{signals, POLLIN, 0},
-		{pidfd, POLLIN, 0},
+		{watch->pidfd, POLLIN, 0},
 		{timer, POLLIN, 0},
-		{printk ? ring_buffer__epoll_fd(printk->ring) : -1, POLLIN, 0},
+		{watch->printk ? ring_buffer__epoll_fd(watch->printk->ring) : -1, POLLIN, 0},
+		{watch->session_fd, POLLRDHUP, 0},
 	};
-	int err = signals < 0 ? -errno : wait_loop(fds, printk, ret_end);
+	int err = signals < 0 ? -errno : wait_loop(fds, watch, ret_end);
 
 	if (timer >= 0)
 		close(timer);

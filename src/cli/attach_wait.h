@@ -12,16 +12,26 @@ enum attach_end {
 	ATTACH_END_SIGNAL, /* SIGINT, SIGTERM or SIGHUP */
 	ATTACH_END_DURATION,
 	ATTACH_END_EXIT, /* the target is gone */
+	ATTACH_END_EXEC, /* it is another program now */
 };
 
 struct printk;
 
+/* What is waited for. */
+struct attach_watch {
+	int pidfd;
+	int session_fd;	       /* ends with the target's program; -1: not watched */
+	double seconds;	       /* < 0: no limit */
+	struct printk *printk; /* or NULL */
+	/* Called every 10 milliseconds, or less often where it takes long itself; NULL: nothing is to be done meanwhile. */
+	void (*tick)(void *opaque);
+	void *opaque;
+};
+
 /* Blocks the ending signals from now on, so that none is lost before the wait. Once, while there is one thread. */
 void attach_wait_prepare(void);
-/*
- * Waits. seconds < 0: no limit. printk may be NULL. Returns 0 or -errno (then nothing was waited for).
- */
-int attach_wait(int pidfd, double seconds, struct printk *printk, enum attach_end *ret_end);
+/* Waits until something ends it. Returns 0 or -errno (then nothing was waited for). */
+int attach_wait(const struct attach_watch *watch, enum attach_end *ret_end);
 /* How a process ended: "exited", "exited with status 3", "was killed by SIGKILL", "is gone". ret_clean: with status 0. */
 void attach_wait_fate(pid_t pid, int pidfd, bool is_child, char *text, size_t size,
 		      bool *ret_clean);

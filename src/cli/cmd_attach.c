@@ -34,7 +34,7 @@ struct options {
 	const char *command;
 	const char *path;
 	double seconds; /* < 0: no limit */
-	bool json, perf_map;
+	bool json, perf_map, follow;
 };
 
 /* A program, where it goes, and the link that holds it there. */
@@ -57,10 +57,11 @@ struct attach {
 	struct printk *printk;
 	struct attached *rows;
 	u32 count;
+	u32 followed; /* children of the process */
 };
 
 static const char help[] =
-	"usage: inlay attach (-p PID | -c 'COMMAND') OBJECT.bpf.o [--duration SECONDS] [--json] [--perf-map]\n"
+	"usage: inlay attach (-p PID | -c 'COMMAND') OBJECT.bpf.o [--duration SECONDS] [--json] [--follow] [--perf-map]\n"
 	"\n"
 	"Attaches all programs of a BPF object to functions of a process, by their SEC() names. Prints bpf_printk as it\n"
 	"comes and the maps at the end. Ends with Ctrl-C, after --duration, or with the process.\n"
@@ -69,6 +70,7 @@ static const char help[] =
 	"  -c, --command 'COMMAND' start this command and attach before its main function; '...' quotes, no shell\n"
 	"  -d, --duration SECONDS  detach after so long (fractions allowed)\n"
 	"  -j, --json              print {\"maps\":{\"MAP\":[{\"key\":...,\"value\":...}]}} instead; bpf_printk to stderr\n"
+	"  -f, --follow            attach to the processes that it forks meanwhile as well, and to theirs\n"
 	"      --perf-map          name generated code in the process's /tmp/perf-PID.map while attached, for perf report\n"
 	"\n"
 	"sections:\n"
@@ -120,6 +122,9 @@ static int parse_option(int option, const char *word, struct options *options)
 	case 'm':
 		options->perf_map = true;
 		return CLI_OK;
+	case 'f':
+		options->follow = true;
+		return CLI_OK;
 	case ':':
 		return cli_usage(&cmd_attach, "option '%s' lacks its value", word);
 	default:
@@ -134,13 +139,14 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{"command", required_argument, NULL, 'c'},
 		{"duration", required_argument, NULL, 'd'},
 		{"json", no_argument, NULL, 'j'},
+		{"follow", no_argument, NULL, 'f'},
 		{"perf-map", no_argument, NULL, 'm'},
 		{0},
 	};
 	int option;
 
 	*options = (struct options){.seconds = -1};
-	while ((option = getopt_long(argc, argv, ":p:c:d:j", names, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":p:c:d:jf", names, NULL)) != -1) {
 		int status = parse_option(option, argv[optind - 1], options);
 
 		if (status)
@@ -402,6 +408,9 @@ static void report_counts(struct attach *attach)
 		attach->rows[0].hits = stats.hits;
 	for (u32 i = 0; i < attach->count; i++)
 		report_hits(&attach->rows[i], stats.exited);
+	if (attach->options.follow)
+		fprintf(stderr, "%u child%s followed\n", attach->followed,
+			attach->followed == 1 ? "" : "ren");
 	fprintf(stderr, "%llu missed\n", (unsigned long long)stats.missed);
 	if (ring && ring->shared->dropped)
 		fprintf(stderr, "bpf_printk: %llu lines dropped\n",
@@ -421,19 +430,55 @@ static int judge_exit(const struct attach *attach)
 	return clean || (attach->is_child && strstr(fate, "status")) ? CLI_OK : CLI_FAILED;
 }
 
+/* The target's session has ended, and the process has not. */
+static int judge_exec(const struct attach *attach)
+{
+	char link[40], path[512];
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", attach->pid);
+	length = readlink(link, path, sizeof(path) - 1);
+	path[MAX(length, 0)] = 0;
+	return cli_fail("process %d executed another program%s%s; its probes went with the old one",
+			attach->pid, length > 0 ? ", " : "", path);
+}
+
+static void follow_children(void *opaque)
+{
+	struct attach *attach = opaque;
+	struct agent_followed followed;
+
+	agent_follow_children(&followed);
+	attach->followed += followed.count;
+	if (followed.failed)
+		fprintf(stderr, "a child is not followed: %s\n", followed.problem);
+}
+
 static int watch(struct attach *attach)
 {
+	const struct attach_watch watch = {
+		.pidfd = attach->pidfd,
+		.session_fd = agent_session_fd(attach->pid),
+		.seconds = attach->options.seconds,
+		.printk = attach->printk,
+		.tick = attach->options.follow ? follow_children : NULL,
+		.opaque = attach,
+	};
 	enum attach_end end = ATTACH_END_SIGNAL;
 	int status = CLI_OK;
 	int reported;
-	int err = attach_wait(attach->pidfd, attach->options.seconds, attach->printk, &end);
+	int err = attach_wait(&watch, &end);
 
 	if (err)
 		status = cli_fail("waiting: %s", strerror(-err));
 	if (end == ATTACH_END_EXIT)
 		status = judge_exit(attach);
+	if (end == ATTACH_END_EXEC)
+		status = judge_exec(attach);
 	ask_hits(attach);
 	detach_all(attach);
+	if (attach->options.follow)
+		agent_follow_end();
 	printk_drain(attach->printk);
 	reported =
 		attach_report_maps(stdout, attach->object, attach->process, attach->options.json);
@@ -506,6 +551,8 @@ static int run_attach(int argc, char **argv)
 	attach.pid = attach.options.pid;
 	attach.pidfd = -1;
 	object_set_link_backend(&agent_link_backend);
+	if (attach.options.follow)
+		agent_follow();
 	status = run_steps(&attach);
 	close_attach(&attach);
 	return status;

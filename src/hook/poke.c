@@ -196,6 +196,52 @@ static enum content look(const struct poke *poke)
 	return mem_equal(now, poke->to, poke->size) ? CONTENT_TO : CONTENT_OTHER;
 }
 
+static bool is_mapped_from(const struct proc_mapping *mapping, u64 address,
+			   const struct site_file *file)
+{
+	return address >= mapping->start && address < mapping->end &&
+	       mapping->inode == file->inode && mapping->device == file->device &&
+	       mapping->offset + (address - mapping->start) == file->offset;
+}
+
+/* Are all of them still what they were planned for? Where there is no /proc, their bytes must do. At most a chunk. */
+static int confirm(const struct poke *pokes, u32 count, u32 *ret_failed)
+{
+	struct proc_mapping mapping;
+	bool found[CHUNK] = {0};
+	struct proc_maps maps;
+
+	if (proc_maps_open(&maps))
+		return 0;
+	while (proc_maps_next(&maps, &mapping)) {
+		for (u32 i = 0; mapping.inode && i < count; i++)
+			found[i] |= is_mapped_from(&mapping, pokes[i].address, &pokes[i].file);
+	}
+	proc_maps_close(&maps);
+	for (u32 i = 0; i < count; i++) {
+		if (found[i] || !pokes[i].file.inode)
+			continue;
+		*ret_failed = i;
+		return -EBUSY;
+	}
+	return 0;
+}
+
+bool poke_is_there(const struct poke *poke)
+{
+	u32 failed;
+
+	return poke_holds(poke->address, poke->from, poke->size) && !confirm(poke, 1, &failed);
+}
+
+/* Going back, only what is there was listed. */
+static int confirm_chunk(const struct batch *batch, u32 first, u32 last)
+{
+	u32 failed;
+
+	return batch->undo ? 0 : confirm(batch->pokes + first, last - first, &failed);
+}
+
 static bool is_either(const u8 *now, const u8 *from, const u8 *to, u32 size)
 {
 	return mem_equal(now, from, size) || mem_equal(now, to, size);
@@ -306,6 +352,7 @@ static int write_while_stopped(struct batch *batch, u32 first, u32 last)
 		batch->reached = first;
 		return err;
 	}
+	err = confirm_chunk(batch, first, last);
 	for (u32 i = first; i < last && (!err || batch->undo); i++) {
 		const struct poke *poke = &batch->pokes[i];
 
@@ -381,6 +428,8 @@ static int write_chunk(struct batch *batch, u32 first, u32 last)
 	/* First, since it alone can be refused: no barrier has been written then. */
 	if (has_protocol(batch, first, last, POKE_STOP))
 		err = write_stopped(batch, first, last);
+	if (!err)
+		err = confirm_chunk(batch, first, last);
 	if (!err && has_protocol(batch, first, last, POKE_TRAP))
 		err = trap_install();
 	return err && !batch->undo ? err : write_phases(batch, first, last);
@@ -426,6 +475,14 @@ static int check(const struct batch *batch, u32 *ret_failed)
 			return -EBUSY;
 		done += content == CONTENT_TO;
 	}
+	for (u32 i = 0; i < batch->count; i += CHUNK) {
+		u32 size = MIN(batch->count - i, (u32)CHUNK), at;
+
+		if (confirm(batch->pokes + i, size, &at)) {
+			*ret_failed = i + at;
+			return -EBUSY;
+		}
+	}
 	return done && done == batch->count;
 }
 
@@ -443,8 +500,9 @@ static void undo(const struct batch *batch, u32 count)
 
 		for (u32 i = first; i < MIN(first + CHUNK, count); i++) {
 			const struct poke *poke = &batch->pokes[i];
+			u32 at;
 
-			if (look(poke) == CONTENT_FROM)
+			if (look(poke) == CONTENT_FROM || confirm(poke, 1, &at))
 				continue;
 			back[size] = *poke;
 			mem_copy(back[size].from, poke->to, sizeof(poke->to));

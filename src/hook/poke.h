@@ -31,8 +31,9 @@ struct poke {
 	/* When threads may be parked inside the old instructions: the window, and where each interior address moves to. */
 	u8 window; /* 0: nobody can be parked inside */
 	u8 move_count;
-	u16 move_from[8]; /* offsets in the window */
-	u64 move_to[8];	  /* absolute */
+	u16 move_from[8];      /* offsets in the window */
+	u64 move_to[8];	       /* absolute */
+	struct site_file file; /* what must be mapped there; inode 0: anything */
 };
 
 /*
@@ -51,8 +52,9 @@ struct poke_stopper {
  * Changes a batch. Returns 0; 1 when every site already held `to`; -EBUSY (ret_failed = index; nothing changed);
  * -EOPNOTSUPP (a site needs a stopper and there is none, or a forced protocol does not admit it); -EAGAIN (threads
  * could not be moved out of a window in time); -EPERM (the vDSO, which is every process's); -errno of the write (what was
- * written is written back). Each site's bytes are looked at again just before each of its writes: where another mapping
- * has taken their place, nothing is written and the batch fails with -EBUSY.
+ * written is written back). Where another file, or another place of it, has been mapped in a site's place, nothing is
+ * written there and the batch fails with -EBUSY: asked before anything is written, and again once a chunk (of a stop: while
+ * the threads stand still). The bytes are looked at again just before each write.
  */
 int poke_batch(const struct poke *pokes, u32 count, const struct poke_stopper *stopper,
 	       u32 *ret_failed);
@@ -82,6 +84,9 @@ u64 poke_sync_count(void);
 
 /* Does memory hold these bytes now? Unmapped memory does not. */
 bool poke_holds(u64 address, const u8 *bytes, u32 size);
+
+/* Is its `from` there, in its file? */
+bool poke_is_there(const struct poke *poke);
 
 /* The protocol that POKE_AUTO picks. */
 enum poke_protocol poke_choose(const struct poke *poke);

@@ -37,15 +37,26 @@ static u32 window_of(const struct site_spec *spec)
 	return spec->kind == SITE_NOP ? arch_host()->limits.patch_size : spec->displaced.length;
 }
 
+/* Does its branch still stand? A library that was unmapped has taken it along. */
+static bool still_owns(struct site *site)
+{
+	struct poke poke;
+
+	if (!site->patched)
+		return false;
+	site->patched = site_fill_poke(site, false, &poke) || poke_is_there(&poke);
+	return site->patched;
+}
+
 /* Does somebody else own some of [address, address + window)? Only patched sites count. */
 static bool range_is_owned(const struct site_spec *spec)
 {
 	u64 end = spec->address + window_of(spec);
 
 	for (u64 at = spec->address - DISPLACED_MAX_BYTES + 1; at < end; at++) {
-		const struct site *other = at == spec->address ? NULL : find(at);
+		struct site *other = at == spec->address ? NULL : find(at);
 
-		if (other && other->patched && at + window_of(&other->spec) > spec->address)
+		if (other && at + window_of(&other->spec) > spec->address && still_owns(other))
 			return true;
 	}
 	return false;
@@ -57,6 +68,7 @@ static bool same_recipe(const struct site_spec *a, const struct site_spec *b)
 	       a->before == b->before && a->semaphore == b->semaphore &&
 	       a->displaced.length == b->displaced.length &&
 	       a->displaced.count == b->displaced.count &&
+	       mem_equal(&a->file, &b->file, sizeof(a->file)) &&
 	       mem_equal(a->displaced.bytes, b->displaced.bytes, DISPLACED_MAX_BYTES);
 }
 
@@ -85,7 +97,7 @@ int site_claim(const struct site_spec *spec, struct site **ret_site)
 		*ret_site = site;
 		return 0;
 	}
-	if ((site && site->patched) || range_is_owned(spec))
+	if ((site && still_owns(site)) || range_is_owned(spec))
 		return -EBUSY;
 	/* Another file has been mapped here since: the old site, ahead of which this one is found, keeps its stub. */
 	site = arena_alloc(sizeof(*site));
@@ -418,6 +430,7 @@ int site_fill_poke(const struct site *site, bool patch, struct poke *ret_poke)
 		.address = site->spec.address,
 		.size = arch_host()->limits.patch_size,
 		.protocol = site->spec.protocol,
+		.file = site->spec.file,
 	};
 	u8 *branch = patch ? poke.to : poke.from, *original = patch ? poke.from : poke.to;
 	int err;

@@ -16,8 +16,25 @@ static struct reader *records;
 static u32 records_used; /* those below it have had an owner */
 static u32 claim_cursor;
 static u32 records_pid; /* the process that the tids in the records belong to */
+/* 1, in a page that fork() clears: another process that reads it as 1 shares our memory (vfork). NULL: that is not known. */
+static const u32 *memory_is_ours;
 static u64 grace_count;
 static bool (*stale_judge)(u32 tid, u64 sp);
+
+static void mark_memory(void)
+{
+	u32 *page =
+		sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (sys_is_error(page))
+		return;
+	if (sys_madvise(page, 4096, MADV_WIPEONFORK)) {
+		sys_munmap(page, 4096);
+		return;
+	}
+	*page = 1;
+	__atomic_store_n(&memory_is_ours, page, __ATOMIC_RELEASE);
+}
 
 int reader_init(void)
 {
@@ -34,6 +51,8 @@ int reader_init(void)
 	if (!__atomic_compare_exchange_n(&records, &expected, memory, false, __ATOMIC_ACQ_REL,
 					 __ATOMIC_ACQUIRE))
 		sys_munmap(memory, size);
+	else
+		mark_memory();
 	return 0;
 }
 
@@ -95,6 +114,26 @@ static struct reader *take_fresh(u32 tid)
 	return NULL;
 }
 
+static struct reader *take_any(u32 tid)
+{
+	struct reader *reader = take_used(tid, CLAIM_LOOKS);
+
+	if (!reader)
+		reader = take_fresh(tid);
+	return reader ? reader : take_used(tid, CLAIM_LOOKS_FULL);
+}
+
+/*
+ * In a process that has our memory. After vfork() the TLS word is the parent's: nothing. After fork() the forked thread's own
+ * record looks like a dead thread's until it is adopted, so that only one that nobody had will do.
+ */
+static struct reader *take_in_child(u32 tid)
+{
+	const u32 *ours = __atomic_load_n(&memory_is_ours, __ATOMIC_ACQUIRE);
+
+	return ours && !*(const volatile u32 *)ours ? take_fresh(tid) : NULL;
+}
+
 /* hits and missed stay: they are sums over all owners. */
 static void clean(struct reader *reader)
 {
@@ -121,17 +160,9 @@ static __attribute__((noinline)) struct reader *make_self(void)
 	struct reader *made, *expected = NULL;
 	u32 tid = (u32)sys_gettid();
 
-	/*
-	 * Not in another process that has our memory: after fork() the forked thread's own record still looks like a dead
-	 * thread's until it is adopted, and after vfork() the TLS word is the parent's.
-	 */
-	if (!__atomic_load_n(&records, __ATOMIC_ACQUIRE) || in_fork_child())
+	if (!__atomic_load_n(&records, __ATOMIC_ACQUIRE))
 		return NULL;
-	made = take_used(tid, CLAIM_LOOKS);
-	if (!made)
-		made = take_fresh(tid);
-	if (!made)
-		made = take_used(tid, CLAIM_LOOKS_FULL);
+	made = in_fork_child() ? take_in_child(tid) : take_any(tid);
 	if (!made)
 		return NULL;
 	clean(made);

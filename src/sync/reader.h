@@ -65,9 +65,9 @@ int reader_init(void);
 s64 reader_tls_offset(void);
 
 /*
- * The calling thread's record; makes one on the first call. NULL when none is free, reader_init was not called, or in the
- * child of a fork (threads that had no record) until reader_adopt(). At a hit: no libc call, no lock; a signal handler may
- * call it while its thread is inside it.
+ * The calling thread's record; makes one on the first call. NULL when none is free, reader_init was not called, or in a
+ * process that shares its parent's memory (vfork). At a hit: no libc call, no lock; a signal handler may call it while its
+ * thread is inside it.
  */
 struct reader *reader_self(void);
 /* The calling thread's id without a system call where it has a record. At a hit, signal-safe. Wrong in the child of a fork

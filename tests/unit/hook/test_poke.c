@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/proc_maps.h"
 #include "base/sys.h"
 #include "victims.h"
 
@@ -429,6 +430,50 @@ static void a_mapping_that_was_replaced_is_not_written(void)
 		CHECK(pages[1].text[i] == 0);
 }
 
+/* As base/proc_maps.h tells it. */
+static struct site_file file_at(u64 address)
+{
+	struct proc_mapping mapping;
+	struct proc_maps maps;
+	struct site_file file = {0};
+
+	CHECK_EQ(proc_maps_open(&maps), 0);
+	while (!file.inode && proc_maps_next(&maps, &mapping)) {
+		if (address >= mapping.start && address < mapping.end)
+			file = (struct site_file){mapping.device, mapping.inode,
+						  mapping.offset + address - mapping.start};
+	}
+	proc_maps_close(&maps);
+	CHECK(file.inode);
+	return file;
+}
+
+/* Another file with the same bytes, or another place of the same: the address is not enough. */
+static void a_copy_in_its_place_is_not_written(void)
+{
+	struct page page, copy;
+	struct poke poke, back;
+	u32 failed = 7;
+
+	CHECK(make_page(&page, 16));
+	CHECK(make_page(&copy, 16));
+	poke = change(&page, POKE_AUTO, true);
+	poke.file = file_at(page.site);
+	back = change(&page, POKE_AUTO, false);
+	back.file = poke.file;
+	CHECK_EQ(poke_batch(&poke, 1, NULL, NULL), 0);
+	CHECK(poke_is_there(&back) && !poke_is_there(&poke));
+	CHECK_EQ(poke_batch(&back, 1, NULL, NULL), 0);
+	CHECK(mremap(copy.text, 8192, 8192, MREMAP_MAYMOVE | MREMAP_FIXED, page.text) == page.text);
+	CHECK_EQ(poke_batch(&poke, 1, NULL, &failed), -EBUSY);
+	CHECK_EQ(failed, 0);
+	CHECK(!memcmp(page.text + 16, poke.from, 5));
+	CHECK(!poke_is_there(&poke));
+	poke.file = file_at(page.site);
+	CHECK_EQ(poke_batch(&poke, 1, NULL, NULL), 0);
+	CHECK_EQ(call(&page, 0), 2);
+}
+
 static void *toggle_many(void *opaque)
 {
 	struct page *page = opaque;
@@ -475,6 +520,7 @@ int main(void)
 	RUN(the_vdso_is_refused);
 	RUN(targets_out_of_reach_get_a_veneer);
 	RUN(a_mapping_that_was_replaced_is_not_written);
+	RUN(a_copy_in_its_place_is_not_written);
 	RUN(patchers_take_turns);
 	return test_done();
 }

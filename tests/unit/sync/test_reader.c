@@ -301,6 +301,38 @@ static void a_child_has_its_own_records(void)
 	CHECK_EQ(self->tid, getpid());
 }
 
+static void *fork_without_record(void *clone_flags)
+{
+	int status = -1;
+	pid_t child;
+
+	child = (long)clone_flags ? vfork() : fork();
+	if (!child) {
+		struct reader *made = reader_self();
+
+		/* The vfork's child has its parent's memory, and leaves it as it was. */
+		if (clone_flags)
+			_exit(made != NULL);
+		_exit(!made || made->tid != (u32)getpid() || made->nest || reader_self() != made);
+	}
+	waitpid(child, &status, 0);
+	return (void *)(long)status;
+}
+
+static void a_child_makes_its_own_record(void)
+{
+	struct reader *self = reader_self();
+	void *result;
+	pthread_t thread;
+
+	for (long by_vfork = 0; by_vfork < 2; by_vfork++) {
+		pthread_create(&thread, NULL, fork_without_record, (void *)by_vfork);
+		pthread_join(thread, &result);
+		CHECK_EQ((long)result, 0);
+	}
+	CHECK_EQ(reader_self() == self && self->tid == (u32)getpid(), 1);
+}
+
 static u32 signals_handled;
 
 static void hit_in_handler(int signal)
@@ -422,6 +454,7 @@ int main(void)
 	RUN(a_mark_that_was_jumped_out_of_is_judged);
 	RUN(a_reader_is_told_not_to_wait);
 	RUN(a_child_has_its_own_records);
+	RUN(a_child_makes_its_own_record);
 	RUN(a_handler_may_make_the_record_first);
 	RUN(cores_can_be_synchronised);
 	return test_done();
