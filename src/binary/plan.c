@@ -203,9 +203,11 @@ static int collect(struct planner *planner)
 static int check_branches(const struct planner *planner)
 {
 	const struct plan_input *input = planner->input;
+	u64 end = planner->site + planner->spec->displaced.length;
 
-	for (u64 at = planner->site + 1; at < planner->site + planner->spec->displaced.length;
-	     at++) {
+	if (sweep_has_sequence(input->sweep, planner->site, end))
+		return refuse(input, "restartable sequence in the window");
+	for (u64 at = planner->site + 1; at < end; at++) {
 		if (sweep_marks(input->sweep, at))
 			return refuse(input, "branch into the window at +%u",
 				      offset_in(planner, at));

@@ -4,6 +4,7 @@
 #include "binary/decode.h"
 #include "binary/elf_file.h"
 #include "binary/functions.h"
+#include "binary/rseq.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -141,6 +142,8 @@ int sweep_run(const struct elf_file *elf, const struct function_table *table,
 
 		err = sweep_one(&sweep, &sweep.ranges[i], bytes, table, decoder);
 	}
+	if (!err)
+		err = rseq_read(elf, &sweep.sequences, &sweep.sequence_count);
 	if (err) {
 		sweep_free(&sweep);
 		return err;
@@ -157,6 +160,7 @@ void sweep_free(struct sweep *sweep)
 	for (u32 i = 0; i < sweep->range_count; i++)
 		free(sweep->ranges[i].marks);
 	free(sweep->indirect);
+	free(sweep->sequences);
 	*sweep = (struct sweep){};
 }
 
@@ -170,6 +174,17 @@ u8 sweep_marks(const struct sweep *sweep, u64 address)
 			return (range->marks[at / 4] >> (2 * (at % 4))) & 3;
 	}
 	return 0;
+}
+
+bool sweep_has_sequence(const struct sweep *sweep, u64 start, u64 end)
+{
+	for (size_t i = 0; i < sweep->sequence_count; i++) {
+		const struct rseq_range *range = &sweep->sequences[i];
+
+		if (start < range->start + range->size && range->start < end)
+			return true;
+	}
+	return false;
 }
 
 bool sweep_has_indirect(const struct sweep *sweep, u64 start, u64 end)

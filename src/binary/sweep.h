@@ -14,6 +14,7 @@
 struct decoder;
 struct elf_file;
 struct function_table;
+struct rseq_range;
 
 #define SWEEP_MAX_RANGES 16
 
@@ -32,6 +33,8 @@ struct sweep {
 	u32 range_count;
 	u64 *indirect; /* addresses of indirect jumps, sorted */
 	size_t indirect_count, indirect_capacity;
+	struct rseq_range *sequences;
+	size_t sequence_count;
 };
 
 /* 0 or -ENOMEM. */
@@ -41,5 +44,7 @@ void sweep_free(struct sweep *sweep);
 /* enum sweep_mark of an address. */
 u8 sweep_marks(const struct sweep *sweep, u64 address);
 bool sweep_has_indirect(const struct sweep *sweep, u64 start, u64 end);
+/* Does some of [start, end) lie in a restartable sequence? */
+bool sweep_has_sequence(const struct sweep *sweep, u64 start, u64 end);
 
 #endif

@@ -67,6 +67,16 @@ FUNCTION(
 	"push %rax\nmov %edi, %edi\nlea 2f(%rip), %rax\nmovslq (%rax, %rdi, 4), %rdx\nadd %rax, %rdx\njmp *%rdx\n3: ret\n"
 	".pushsection .rodata\n.p2align 2\n2: .long 3b - 2b\n.long 3b - 2b\n.popsection");
 
+/* Restartable sequences: the whole function, its second instruction, and what is behind the window. */
+#define SEQUENCE(name, start)                                                                                        \
+	FUNCTION(                                                                                                    \
+		name,                                                                                                \
+		"1: push %rbp\n2: mov %rsp, %rbp\nsub $16, %rsp\n3: leave\n4: ret\n.pushsection __rseq_cs, \"aw\"\n" \
+		".balign 32\n.long 0, 0\n.quad " start ", 4b - " start ", entry_nop\n.popsection")
+SEQUENCE(entry_in_sequence, "1b");
+SEQUENCE(entry_before_sequence, "3b");
+SEQUENCE(entry_runs_into_sequence, "2b");
+
 /* A computed goto whose label is two bytes into another function's window; the table is relocated data. */
 FUNCTION(entry_label,
 	 "push %rbp\npush %rbx\n.globl label_inside\nlabel_inside: mov %rsp, %rbp\nleave\nret");
@@ -227,6 +237,9 @@ static void what_cannot_move_is_refused(void)
 	refuse("entry_debugger", "trap instruction in the window at +0");
 	refuse("entry_indirect_call", "indirect call in the window at +1");
 	refuse("entry_own_address", "call that reads its own address at +0");
+	refuse("entry_in_sequence", "restartable sequence in the window");
+	refuse("entry_runs_into_sequence", "restartable sequence in the window");
+	accept("entry_before_sequence", SITE_PROLOGUE, 8, 3);
 }
 
 static void rebasing_moves_addresses_only(void)
