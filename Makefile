@@ -48,6 +48,13 @@ tsan: deps
 	@ninja -C build-tsan
 	@tools/run-tests.py build-tsan --suite sync --suite maps --suite hook --suite exec --suite object
 
+# Another CPU, emulated: the arm64 JIT and what else needs libc alone. A few minutes; PROGRAMS=n: n random programs.
+cross:
+	@tools/install-deps.sh cross
+	@test -f build-cross/build.ninja || meson setup build-cross --cross-file tools/cross-aarch64.ini >/dev/null
+	@ninja -C build-cross
+	@$(if $(PROGRAMS),INLAY_PROGRAMS=$(PROGRAMS)) tools/run-tests.py build-cross
+
 lint: deps
 	@tools/lint.sh
 

@@ -2,8 +2,9 @@
 # Installs the Debian packages that building, testing and the demo need and that are missing.
 # As root it installs them; as anybody else it says which ones and exits 1 (0 when none is missing).
 #
-# usage: tools/install-deps.sh [build|check|bench]      default: check (build, and what the tests use); bench adds the peers
-# that benchmarks measure beside
+# usage: tools/install-deps.sh [build|check|bench|cross]
+#   check (the default): build, and what the tests use; bench: also the peers that benchmarks measure beside; cross: building for
+#   arm64 and running that
 set -eu
 
 build="gcc libc6-dev make meson ninja-build pkg-config clang llvm libbpf-dev libelf-dev libdw-dev
@@ -12,12 +13,14 @@ check="bpftool clang-format clang-tidy gdb strace python3 redis-server redis-too
 	gcc-multilib musl-tools binutils util-linux pahole universal-ctags spin systemtap-sdt-dev"
 
 bench="lttng-tools liblttng-ust-dev uftrace"
+cross="gcc meson ninja-build pkg-config python3 llvm gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 case ${1:-check} in
 build) want=$build ;;
 check) want="$build $check" ;;
 bench) want="$build $check $bench" ;;
-*) echo "usage: $0 [build|check|bench]" >&2; exit 2 ;;
+cross) want=$cross ;;
+*) echo "usage: $0 [build|check|bench|cross]" >&2; exit 2 ;;
 esac
 
 missing=

@@ -26,12 +26,14 @@
 #include <linux/bpf.h>
 
 #include "base/types.h"
+#include "format/insn.h"
 
 struct jit_sub {
 	u32 start, end;	 /* its instructions: [start, end) */
 	u32 stack_depth; /* bytes, multiple of 8 */
 	u16 used;	 /* bit per BPF register that it names, and JIT_NEAR_* */
 	u64 near;	 /* with JIT_NEAR_*: a constant that its loops need, or need ones near to */
+	bool from_c;	 /* C calls it: the main program, callbacks */
 	bool callback;	 /* C calls it too, and subprograms make tail calls: see below */
 	u32 may_goto; /* 0, or how far below the frame pointer the u64 is that counts what is left to may_goto */
 	bool calls;   /* calls something: the stack must be aligned for it */
@@ -70,7 +72,8 @@ struct jit_tail {
 	8 /* a helper's call that reads nothing: values[i] is the number of its struct jit_in_place */
 #define JIT_READS_KEY	 16 /* with JIT_IN_PLACE: reads r2 */
 
-#define JIT_FEATURE_BMI2 (1u << 0)
+#define JIT_FEATURE_BMI2 (1u << 0) /* x86-64: shifts by any register */
+#define JIT_FEATURE_LSE	 (1u << 1) /* arm64: atomics of one instruction */
 
 struct jit_unit {
 	const struct bpf_insn *insns;
@@ -110,6 +113,31 @@ static inline const struct jit_sub *jit_unit_sub(const struct jit_unit *unit, u3
 			high = middle;
 	}
 	return &unit->subs[low];
+}
+
+/* Where the jump at index goes. */
+static inline s64 jit_unit_target(const struct jit_unit *unit, u32 index)
+{
+	const struct bpf_insn *insn = &unit->insns[index];
+
+	return (s64)index + 1 + (insn->code == (BPF_JMP32 | BPF_JA) ? insn->imm : insn->off);
+}
+
+/* Is the conditional jump at index one over an unconditional one, which nothing else comes to? *ret_target: of that. */
+static inline bool jit_unit_jumps_over_jump(const struct jit_unit *unit, u32 index, s64 *ret_target)
+{
+	const struct bpf_insn *over = &unit->insns[index + 1];
+	s64 target;
+
+	if (unit->insns[index].off != 1 || index + 2 >= jit_unit_sub(unit, index)->end ||
+	    unit->targets[index + 1] ||
+	    (over->code != (BPF_JMP | BPF_JA) && over->code != (BPF_JMP32 | BPF_JA)))
+		return false;
+	target = jit_unit_target(unit, index + 1);
+	if (target < 0 || target >= unit->insn_cnt)
+		return false;
+	*ret_target = target;
+	return true;
 }
 
 #endif

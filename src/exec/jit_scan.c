@@ -114,10 +114,11 @@ static struct jit_sub *sub_at(struct jit_sub *subs, u32 sub_cnt, s64 insn)
 	return NULL;
 }
 
-static void mark_callbacks(const struct image_header *image, struct jit_sub *subs)
+static void mark_called_by_c(const struct image_header *image, struct jit_sub *subs)
 {
 	const struct bpf_insn *insns = image_insns(image);
 
+	subs[0].from_c = true;
 	for (u32 i = 0; i < image->insn_cnt; i++) {
 		struct jit_sub *sub;
 
@@ -127,7 +128,7 @@ static void mark_callbacks(const struct image_header *image, struct jit_sub *sub
 			      ? sub_at(subs, image->subprog_cnt, (s64)i + 1 + insns[i].imm)
 			      : NULL;
 		if (sub)
-			sub->callback = true;
+			sub->from_c = true;
 		i++;
 	}
 }
@@ -145,8 +146,9 @@ bool jit_scan_tail_calls(const struct image_header *image, struct jit_sub *subs)
 		if (insn_is_ld_imm64(&insns[i]))
 			i++;
 	}
-	if (in_subprog)
-		mark_callbacks(image, subs);
+	mark_called_by_c(image, subs);
+	for (u32 number = 1; number < image->subprog_cnt; number++)
+		subs[number].callback = in_subprog && subs[number].from_c;
 	return some;
 }
 

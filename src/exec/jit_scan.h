@@ -10,7 +10,7 @@
 void jit_scan_bounds(const struct image_header *image, struct jit_sub *subs);
 /* What each needs of registers and stack alignment. unit: instructions, targets and in_place are read. */
 void jit_scan_needs(const struct jit_unit *unit, struct jit_sub *subs);
-/* Does it make tail calls? Where subprograms do, marks its callbacks. After jit_scan_bounds. */
+/* Does it make tail calls? Marks what C calls, and, where subprograms make some, callbacks. After jit_scan_bounds. */
 bool jit_scan_tail_calls(const struct image_header *image, struct jit_sub *subs);
 /* Fills one word an instruction. -EOPNOTSUPP: a reference that this environment lacks; -ENOENT: no such map. */
 int jit_scan_values(const struct image_header *image, const struct exec_env *env, u64 *values);

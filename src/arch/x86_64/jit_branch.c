@@ -110,17 +110,12 @@ void jit_exit_if(struct codebuf *buf, const struct jit_unit *unit, u32 index, u3
 
 u32 jit_branch_over(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
-	const struct bpf_insn *insn = &unit->insns[index], *over = insn + 1;
+	const struct bpf_insn *insn = &unit->insns[index];
 	struct branch branch = {.unit = unit, .index = index, .start = buf->size};
 	int cond = condition(insn_op(insn));
 	s64 target;
 
-	if (cond < 0 || insn->off != 1 || index + 2 >= jit_unit_sub(unit, index)->end ||
-	    unit->targets[index + 1] ||
-	    (over->code != (BPF_JMP | BPF_JA) && over->code != (BPF_JMP32 | BPF_JA)))
-		return 0;
-	target = (s64)index + 2 + (over->code == (BPF_JMP | BPF_JA) ? over->off : over->imm);
-	if (target < 0 || target >= unit->insn_cnt)
+	if (cond < 0 || !jit_unit_jumps_over_jump(unit, index, &target))
 		return 0;
 	compare(buf, insn);
 	jump_if(buf, &branch, (enum x86_cond)(cond ^ 1), unit->offsets[target]);
@@ -154,7 +149,7 @@ int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	const struct bpf_insn *insn = &unit->insns[index];
 	struct branch branch = {.unit = unit, .index = index, .start = buf->size};
 	u8 op = insn_op(insn);
-	s64 target = (s64)index + 1 + insn->off;
+	s64 target = jit_unit_target(unit, index);
 
 	if (op == BPF_EXIT) {
 		const struct jit_sub *sub = jit_unit_sub(unit, index);
@@ -163,8 +158,6 @@ int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 			jump(buf, &branch, sub->epilogue);
 		return 0;
 	}
-	if (op == BPF_JA && insn_class(insn) == BPF_JMP32)
-		target = (s64)index + 1 + insn->imm;
 	if (target < 0 || target >= unit->insn_cnt)
 		return -EINVAL;
 	if (op == BPF_JA) {

@@ -37,7 +37,17 @@ static int count_writable_executable(void)
 	return count;
 }
 
+#if defined(__aarch64__)
+/* movz w0, #n; ret */
+static const u8 return_42[] = {0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6};
+static const u8 return_7[] = {0xe0, 0x00, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6};
+static const u8 trap = 0;
+#else
+/* mov $n, %eax; ret */
 static const u8 return_42[] = {0xb8, 0x2a, 0, 0, 0, 0xc3};
+static const u8 return_7[] = {0xb8, 7, 0, 0, 0, 0xc3};
+static const u8 trap = 0xcc;
+#endif
 
 static int run_block(struct text_block *block)
 {
@@ -55,7 +65,7 @@ static void a_block_runs_near_the_code(void)
 	CHECK_EQ(block.size, 112);
 	CHECK(((uintptr_t)block.exec & 15) == 0);
 	CHECK(distance(block.exec, here()) < (1l << 31));
-	CHECK(block.exec[0] == 0xcc && block.exec[99] == 0xcc);
+	CHECK(block.exec[0] == trap && block.exec[99] == trap);
 	CHECK_EQ(run_block(&block), 42);
 	CHECK(text_contains((u64)(uintptr_t)block.exec));
 	CHECK(!text_contains(here()) && !text_contains(0));
@@ -120,7 +130,6 @@ static void impossible_requests_are_refused(void)
 /* The parent writes other code to the very place while the child calls what it was forked with. */
 static void a_forked_child_keeps_its_code(void)
 {
-	static const u8 return_7[] = {0xb8, 7, 0, 0, 0, 0xc3};
 	struct text_block block;
 	int go[2], status;
 	char byte;
@@ -159,7 +168,7 @@ static void a_forked_child_writes_to_itself(void)
 	CHECK_EQ(run_block(&block), 42);
 	child = fork();
 	if (!child)
-		_exit(text_patch(&block, 0, 0xcccccccccccccccc) || block.exec[0] != 0xcc);
+		_exit(text_patch(&block, 0, trap * 0x0101010101010101ull) || block.exec[0] != trap);
 	CHECK_EQ(waitpid(child, &status, 0), child);
 	CHECK_EQ(status, 0);
 	CHECK_EQ(((int (*)(void))(uintptr_t)block.exec)(), 42);
@@ -200,7 +209,7 @@ static void code_is_not_kept_twice(void)
 	if (stat(path, &file))
 		SKIP("needs root");
 	CHECK_EQ(file.st_blocks, 0);
-	CHECK_EQ(block.exec[0], 0xcc);
+	CHECK_EQ(block.exec[0], trap);
 	text_free(&block);
 }
 
