@@ -46,6 +46,7 @@ struct arch {
 		int (*epilogue)(struct codebuf *buf, const struct jit_unit *unit, u32 subprog);
 		/* Pads to where loops run best; NULL: anywhere. */
 		void (*align)(struct codebuf *buf);
+		bool blinds;  /* knows JIT_BLINDED */
 		bool reduces; /* knows JIT_IN_PLACE and JIT_NEAR_* */
 		/* Bit per caller-saved register (the CPU's numbers) that the code or its helpers may change. */
 		u32 (*clobbers)(const struct jit_unit *unit);

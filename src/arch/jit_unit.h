@@ -63,6 +63,8 @@ struct jit_tail {
 #define JIT_NEAR_KEPT  11
 #define JIT_NEAR_FREE  12
 #define JIT_NEAR_REACH (1 << 29)
+/* A register for the constant of an instruction that is JIT_BLINDED. */
+#define JIT_BLIND_REG 13
 
 /* Bits of targets. */
 #define JIT_TARGET	1 /* control comes here from elsewhere than the instruction before */
@@ -70,7 +72,9 @@ struct jit_tail {
 #define JIT_DIRECT_TAIL 4 /* a tail call that reads neither map nor key */
 #define JIT_IN_PLACE                                                                               \
 	8 /* a helper's call that reads nothing: values[i] is the number of its struct jit_in_place */
-#define JIT_READS_KEY	 16 /* with JIT_IN_PLACE: reads r2 */
+#define JIT_READS_KEY 16 /* with JIT_IN_PLACE: reads r2 */
+#define JIT_BLINDED                                                                                \
+	32 /* values[i], a constant that is not to be in the code, goes to JIT_BLIND_REG or is an LD_IMM64\'s */
 
 #define JIT_FEATURE_BMI2 (1u << 0) /* x86-64: shifts by any register */
 #define JIT_FEATURE_LSE	 (1u << 1) /* arm64: atomics of one instruction */
@@ -89,6 +93,7 @@ struct jit_unit {
 	bool far;
 	u32 features;	 /* JIT_FEATURE_* that may be used */
 	bool tail_calls; /* the program makes some: it is entered through arch->jit.entry */
+	u64 blind_key;	 /* random: what blinded constants are hidden with */
 	bool retpolines; /* no indirect branch that is predicted */
 	u32 tail_slots;	 /* offset in a map's handle of the pointer to its struct tail_slots */
 	struct jit_tail *tails; /* one a direct tail call */

@@ -14,9 +14,11 @@
 #include "base/code_map.h"
 #include "base/codebuf.h"
 #include "base/mem.h"
+#include "base/sys.h"
 #include "base/text.h"
 #include "exec/exec.h"
 #include "exec/fault.h"
+#include "exec/jit_blind.h"
 #include "exec/jit_known.h"
 #include "exec/jit_live.h"
 #include "exec/jit_name.h"
@@ -111,6 +113,18 @@ static int find_in_place(struct compiler *c, const struct image_header *image,
 	return MIN(count, 0);
 }
 
+static int blind(struct compiler *c)
+{
+	u64 *key = &c->unit.blind_key;
+
+	if (!c->arch->jit.blinds)
+		return -EOPNOTSUPP;
+	if (sys_getrandom(key, sizeof(*key), 0) != sizeof(*key))
+		return -EIO;
+	jit_blind(c->insns, c->unit.insn_cnt, c->targets, c->values);
+	return 0;
+}
+
 /* What the program says becomes what has to be done. */
 static int reduce(struct compiler *c, const struct image_header *image, const struct exec_env *env)
 {
@@ -128,6 +142,8 @@ static int reduce(struct compiler *c, const struct image_header *image, const st
 	if (trimmed)
 		jit_live(image, c->insns, c->targets, c->live);
 	jit_scan_needs(&c->unit, c->subs);
+	if (image->facts & IMAGE_FACT_BLIND)
+		return blind(c);
 	for (u32 i = 0; i < c->unit.sub_cnt && c->arch->jit.reduces; i++)
 		jit_near(&c->unit, &c->subs[i]);
 	return 0;

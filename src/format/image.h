@@ -76,6 +76,7 @@ struct image_header {
 #define IMAGE_FACT_STACK     (1u << 3) /* walks the stack */
 #define IMAGE_FACT_TAIL_CALL (1u << 4)
 #define IMAGE_FACT_RETPOLINE (1u << 5) /* is to be compiled with retpolines */
+#define IMAGE_FACT_BLIND     (1u << 6) /* with its constants blinded */
 
 static inline const struct bpf_insn *image_insns(const struct image_header *image)
 {

@@ -44,6 +44,7 @@ void object_set_verdict_hook(object_verdict_fn hook, void *opaque);
  */
 struct object_load_policy {
 	bool refuse_uninit_stack; /* reading stack that was never written is an error */
+	bool blinded;		  /* compiled code does not contain the program's constants */
 	bool retpolines; /* compiled code branches indirectly in ways that are not predicted */
 };
 void object_set_load_policy(const struct object_load_policy *policy);

@@ -331,6 +331,8 @@ static void fill_header(const struct load *load, u32 id, struct image_header *he
 		.xlated_orig_cnt = attr->insn_cnt,
 		.license_gpl = load->gpl,
 	};
+	if (load_policy.blinded)
+		header->facts |= IMAGE_FACT_BLIND;
 	if (load_policy.retpolines)
 		header->facts |= IMAGE_FACT_RETPOLINE;
 	/* What comes behind a tail call may want anything. */

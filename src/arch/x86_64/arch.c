@@ -19,6 +19,7 @@ const struct arch arch_x86_64 = {
 			.insn = x86_64_jit_insn,
 			.epilogue = x86_64_jit_epilogue,
 			.align = x86_64_jit_align,
+			.blinds = true,
 			.reduces = true,
 			.clobbers = x86_64_jit_clobbers,
 		},

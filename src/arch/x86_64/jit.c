@@ -19,11 +19,11 @@
 #include "format/insn.h"
 
 const u8 jit_reg[] = {
-	[BPF_REG_0] = X86_RAX,	  [BPF_REG_1] = X86_RDI,  [BPF_REG_2] = X86_RSI,
-	[BPF_REG_3] = X86_RDX,	  [BPF_REG_4] = X86_RCX,  [BPF_REG_5] = X86_R8,
-	[BPF_REG_6] = X86_RBX,	  [BPF_REG_7] = X86_R13,  [BPF_REG_8] = X86_R14,
-	[BPF_REG_9] = X86_R15,	  [BPF_REG_10] = X86_RBP, [JIT_NEAR_KEPT] = X86_R12,
-	[JIT_NEAR_FREE] = X86_R9,
+	[BPF_REG_0] = X86_RAX,	  [BPF_REG_1] = X86_RDI,       [BPF_REG_2] = X86_RSI,
+	[BPF_REG_3] = X86_RDX,	  [BPF_REG_4] = X86_RCX,       [BPF_REG_5] = X86_R8,
+	[BPF_REG_6] = X86_RBX,	  [BPF_REG_7] = X86_R13,       [BPF_REG_8] = X86_R14,
+	[BPF_REG_9] = X86_R15,	  [BPF_REG_10] = X86_RBP,      [JIT_NEAR_KEPT] = X86_R12,
+	[JIT_NEAR_FREE] = X86_R9, [JIT_BLIND_REG] = JIT_TEMP2,
 };
 
 /* Below rsp, what no signal handler touches: System V ABI, 3.2.2. */
@@ -213,8 +213,16 @@ int x86_64_jit_insn(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 	int err = -EOPNOTSUPP;
 	u32 fused;
 
-	if (insn->dst_reg > BPF_REG_10 || insn->src_reg > BPF_REG_10)
+	bool blinded = unit->targets[index] & JIT_BLINDED;
+
+	if (insn->dst_reg > BPF_REG_10 || (insn->src_reg > BPF_REG_10 && !blinded))
 		return -EINVAL;
+	if (blinded && insn_is_ld_imm64(insn)) {
+		jit_blind_load(buf, unit, index, jit_reg[insn->dst_reg]);
+		return 2;
+	}
+	if (blinded)
+		jit_blind_load(buf, unit, index, jit_reg[JIT_BLIND_REG]);
 	fused = jit_fuse(buf, unit, index);
 	if (fused)
 		return (int)fused;
@@ -302,6 +310,8 @@ u32 x86_64_jit_clobbers(const struct jit_unit *unit)
 {
 	u32 changed = X86_BIT(X86_RAX);
 
+	if (unit->blind_key)
+		changed |= X86_BIT(JIT_TEMP) | X86_BIT(JIT_TEMP2);
 	for (u32 i = 0; i < unit->sub_cnt; i++) {
 		if (unit->subs[i].used & 1u << JIT_NEAR_FREE)
 			changed |= X86_BIT(jit_reg[JIT_NEAR_FREE]);

@@ -20,7 +20,7 @@
 
 #define JIT_TAIL_COUNT X86_R12
 
-extern const u8 jit_reg[JIT_NEAR_FREE + 1];
+extern const u8 jit_reg[JIT_BLIND_REG + 1];
 
 /* Undoes the prologue of sub: rsp is at the return address again. */
 void jit_unwind(struct codebuf *buf, const struct jit_sub *sub);
@@ -29,6 +29,10 @@ void jit_note_frame(struct codebuf *buf, const struct jit_sub *sub);
 
 /* In the body of sub: so many words have been pushed, for now. */
 void jit_note_pushed(struct codebuf *buf, const struct jit_sub *sub, u32 words);
+
+/* jit_blind.c: to = values[index], which is not in the code. Its size as well: what the instruction's code begins with. */
+void jit_blind_load(struct codebuf *buf, const struct jit_unit *unit, u32 index, u8 to);
+u32 jit_blind_size(const struct jit_unit *unit, u32 index);
 
 /* Emits several instructions as one, if they are of a known pattern. Returns how many, or 0. */
 u32 jit_fuse(struct codebuf *buf, const struct jit_unit *unit, u32 index);

@@ -11,6 +11,13 @@ struct branch {
 	u32 start; /* buf->size where the instruction's code began */
 };
 
+/* A blinded operand has been loaded. */
+static struct branch begin_branch(const struct codebuf *buf, const struct jit_unit *unit, u32 index)
+{
+	return (struct branch){
+		.unit = unit, .index = index, .start = buf->size - jit_blind_size(unit, index)};
+}
+
 /* Distance from the end of a branch of length bytes that is emitted now, in the coordinates of the pass before. */
 static s64 distance(const struct codebuf *buf, const struct branch *branch, u32 to, u32 length)
 {
@@ -111,7 +118,7 @@ void jit_exit_if(struct codebuf *buf, const struct jit_unit *unit, u32 index, u3
 u32 jit_branch_over(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	const struct bpf_insn *insn = &unit->insns[index];
-	struct branch branch = {.unit = unit, .index = index, .start = buf->size};
+	struct branch branch = begin_branch(buf, unit, index);
 	int cond = condition(insn_op(insn));
 	s64 target;
 
@@ -147,7 +154,7 @@ u32 jit_branch_select(struct codebuf *buf, const struct jit_unit *unit, u32 inde
 int jit_branch(struct codebuf *buf, const struct jit_unit *unit, u32 index)
 {
 	const struct bpf_insn *insn = &unit->insns[index];
-	struct branch branch = {.unit = unit, .index = index, .start = buf->size};
+	struct branch branch = begin_branch(buf, unit, index);
 	u8 op = insn_op(insn);
 	s64 target = jit_unit_target(unit, index);
 

@@ -10,6 +10,7 @@
 enum engine {
 	INTERPRETER,
 	JIT,
+	BLINDED_JIT, /* run_insns only */
 };
 
 static inline struct bpf_insn make_insn(u8 code, u32 dst, u32 src, s32 off, s32 imm)
@@ -65,6 +66,8 @@ static inline int run_insns(enum engine engine, const struct exec_env *env,
 
 	if (err)
 		return err;
+	if (engine == BLINDED_JIT)
+		image->facts |= IMAGE_FACT_BLIND;
 	err = run_image(engine, env, image, r1, r2, ret_r0);
 	raw_image_free(image);
 	return err;

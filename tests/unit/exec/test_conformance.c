@@ -3,12 +3,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "arch/arch.h"
 #include "exec/both_engines.h"
 #include "test.h"
 
 #define CPU_MAX 4
 
-static int passed[2][CPU_MAX + 1], total[CPU_MAX + 1];
+static int passed[3][CPU_MAX + 1], total[CPU_MAX + 1];
 
 static u64 helper_five(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5)
 {
@@ -56,8 +57,10 @@ static bool run_one(enum engine engine, char *line, u64 expected)
 
 	if (err || r0 != expected)
 		printf("# %.40s %s: error %d, r0 %#llx, want %#llx\n", line,
-		       engine == JIT ? "jit" : "interp", err, (unsigned long long)r0,
-		       (unsigned long long)expected);
+		       engine == BLINDED_JIT ? "blinded"
+		       : engine == JIT	     ? "jit"
+					     : "interp",
+		       err, (unsigned long long)r0, (unsigned long long)expected);
 	return !err && r0 == expected;
 }
 
@@ -79,6 +82,8 @@ static void every_program_gives_its_result(void)
 		total[cpu]++;
 		passed[INTERPRETER][cpu] += run_one(INTERPRETER, line, expected);
 		passed[JIT][cpu] += run_one(JIT, line, expected);
+		passed[BLINDED_JIT][cpu] +=
+			!arch_host()->jit.blinds || run_one(BLINDED_JIT, line, expected);
 	}
 	free(line);
 	fclose(file);
@@ -88,6 +93,7 @@ static void every_program_gives_its_result(void)
 		CHECK(total[cpu] > 0);
 		CHECK_EQ(passed[INTERPRETER][cpu], total[cpu]);
 		CHECK_EQ(passed[JIT][cpu], total[cpu]);
+		CHECK_EQ(passed[BLINDED_JIT][cpu], total[cpu]);
 	}
 }
 

@@ -388,6 +388,45 @@ static void loops_load_their_constants(void)
 	BOTH(with_sub, ptr_to_u64(words[1]), 8 + 10 + 40 + 0x4000000000000);
 }
 
+#define SECRET 0x13572468
+
+/* What a program says is not in its code, and means the same: in every kind of instruction that has a constant. */
+static void blinded_constants_are_not_in_the_code(void)
+{
+	struct bpf_insn insns[] = {MOV_IMM(0, SECRET),
+				   LD_IMM64(1, 0x1122334455667788),
+				   ALU64_IMM(BPF_XOR, 0, ~SECRET),
+				   ALU64_IMM(BPF_ADD, 0, 1),
+				   INSN(BPF_JMP | BPF_JNE | BPF_K, 0, 0, 7, 0),
+				   INSN(BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, SECRET),
+				   INSN(BPF_LDX | BPF_MEM | BPF_DW, 2, 10, -8, 0),
+				   INSN(BPF_JMP32 | BPF_JEQ | BPF_K, 2, 0, 1, SECRET),
+				   EXIT,
+				   ALU64_IMM(BPF_DIV, 2, SECRET),
+				   ALU64_REG(BPF_ADD, 0, 1),
+				   ALU64_REG(BPF_ADD, 0, 2),
+				   EXIT};
+	struct image_header *image;
+	u64 wide = 0x1122334455667788;
+
+	BOTH(insns, 0, wide + 1);
+	for (int blinded = 0; blinded < 2; blinded++) {
+		const s32 secret = SECRET;
+		struct exec_code *code;
+
+		CHECK_EQ(raw_image_create(insns, ARRAY_SIZE(insns), &image), 0);
+		if (blinded)
+			image->facts |= IMAGE_FACT_BLIND;
+		if (exec_compile(image, &env, 0, false, &code) == -EOPNOTSUPP && blinded)
+			SKIP("this processor's JIT blinds nothing");
+		CHECK_EQ(code->entry(0, 0), wide + 1);
+		CHECK_EQ(!memmem(code->text, code->size, &secret, sizeof(secret)), blinded);
+		CHECK_EQ(!memmem(code->text, code->size, &wide, sizeof(wide)), blinded);
+		exec_free(code);
+		raw_image_free(image);
+	}
+}
+
 static void malformed_programs_are_refused(void)
 {
 	struct bpf_insn falls_off[] = {MOV_IMM(0, 0)};
@@ -480,6 +519,7 @@ int main(void)
 	RUN(may_goto_jumps_when_the_budget_is_used);
 	RUN(a_jump_over_a_move_chooses);
 	RUN(loops_load_their_constants);
+	RUN(blinded_constants_are_not_in_the_code);
 	RUN(malformed_programs_are_refused);
 	RUN(an_empty_program_is_as_short_as_can_be);
 	RUN(no_mapping_is_writable_and_executable);
