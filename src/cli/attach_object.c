@@ -66,8 +66,9 @@ static char *first_warning(void)
 /* What the stack held before is the target's own data: no program that is to run in one gets to see it. */
 static const struct object_load_policy policy = {.refuse_uninit_stack = true};
 
-int attach_object_open(const char *path, struct bpf_object **ret_object)
+int attach_object_open(const char *path, const char *types, struct bpf_object **ret_object)
 {
+	LIBBPF_OPTS(bpf_object_open_opts, options, .btf_custom_path = types);
 	struct bpf_object *object;
 	const char *warning;
 	int status;
@@ -78,7 +79,7 @@ int attach_object_open(const char *path, struct bpf_object **ret_object)
 		return cli_fail("libbpf: %s", strerror(-err));
 	object_set_load_policy(&policy);
 	capture_begin();
-	object = bpf_object__open_file(path, NULL);
+	object = bpf_object__open_file(path, &options);
 	err = object ? 0 : errno;
 	capture_end();
 	if (object) {

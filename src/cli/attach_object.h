@@ -13,8 +13,8 @@
 
 #include "base/types.h"
 
-/* Opens the file, and sets this process's rules for loads: no reading of stack never written. 0, or CLI_FAILED after the cause was told. */
-int attach_object_open(const char *path, struct bpf_object **ret_object);
+/* Opens the file, to be relocated against the BTF in the file `types` (NULL: the kernel's), and sets this process's rules for loads: no reading of stack never written. 0, or CLI_FAILED after the cause was told. */
+int attach_object_open(const char *path, const char *types, struct bpf_object **ret_object);
 /*
  * Verifies and loads all of it: maps, then programs. 0, or CLI_FAILED after the end of the verifier's log (when a
  * program was rejected) and the cause were told on stderr.

@@ -17,6 +17,7 @@
 #include "agent/backend.h"
 #include "agent/spawn.h"
 #include "binary/process.h"
+#include "cli/attach_core.h"
 #include "cli/attach_object.h"
 #include "cli/attach_report.h"
 #include "cli/attach_resolve.h"
@@ -54,6 +55,7 @@ struct attach {
 	struct process *process;
 	struct bpf_object *object;
 	struct attach_types types;
+	struct attach_core *core;
 	struct printk *printk;
 	struct attached *rows;
 	u32 count;
@@ -495,10 +497,32 @@ static int open_printk(struct attach *attach)
 	return CLI_OK;
 }
 
+static int open_object(struct attach *attach)
+{
+	const char *path = attach->options.path;
+
+	if (attach_core_open(path, &attach->core))
+		return cli_fail("out of memory");
+	return attach_object_open(path, attach_core_path(attach->core), &attach->object);
+}
+
+/* The types that the object is relocated against: of the binaries its sections name, then of the executable. */
+static int collect_types(struct attach *attach)
+{
+	char problem[768];
+
+	for (u32 i = 0; i < attach->count; i++)
+		attach_core_add(attach->core, attach->process, attach->rows[i].section.binary);
+	attach_core_add(attach->core, attach->process, "");
+	if (attach_core_finish(attach->core, problem, sizeof(problem)))
+		return cli_fail("%s: %s", attach->options.path, problem);
+	return CLI_OK;
+}
+
 /* Each step tells its own failure. */
 static int run_steps(struct attach *attach)
 {
-	int status = attach_object_open(attach->options.path, &attach->object);
+	int status = open_object(attach);
 
 	if (!status)
 		status = read_sections(attach);
@@ -509,6 +533,8 @@ static int run_steps(struct attach *attach)
 	if (!status)
 		status = set_targets(attach);
 	if (!status)
+		status = collect_types(attach);
+	if (!status)
 		status = attach_object_load(attach->options.path, attach->object);
 	if (!status)
 		status = describe_arguments(attach);
@@ -518,6 +544,7 @@ static int run_steps(struct attach *attach)
 	if (!status)
 		status = attach_all(attach);
 	attach_types_free(&attach->types);
+	attach_core_free(attach->core);
 	if (!status && attach->is_child)
 		spawn_resume(attach->pid);
 	return status ? status : watch(attach);

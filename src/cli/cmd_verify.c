@@ -123,7 +123,7 @@ static int list_names(const char *path, char ***ret_names, u32 *ret_count)
 	struct bpf_object *object;
 	char **names = NULL;
 	u32 count = 0;
-	int status = attach_object_open(path, &object);
+	int status = attach_object_open(path, NULL, &object);
 
 	if (status)
 		return status;

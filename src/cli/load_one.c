@@ -71,7 +71,7 @@ int load_one_program(const char *path, const char *name, u32 log_level, struct l
 	int error, status;
 
 	memset(one, 0, sizeof(*one));
-	status = attach_object_open(path, &one->object);
+	status = attach_object_open(path, NULL, &one->object);
 	if (status)
 		return status;
 	one->program = choose(one->object, name);
