@@ -10,6 +10,9 @@
 
 #include "format/bpf_abi.h"
 
+/* A run costs a system call and a few microseconds. */
+#define MIN_PERIOD_NS 100000u
+
 struct kind {
 	const char *name;
 	bool at_return, many;
@@ -28,6 +31,8 @@ static const struct kind kinds[] = {
 	{.name = "uretprobe.multi.s", .at_return = true, .many = true},
 	{.name = "usdt", .kind = ATTACH_USDT},
 	{.name = "usdt.s", .kind = ATTACH_USDT},
+	{.name = "tick", .kind = ATTACH_TICK},
+	{.name = "interval", .kind = ATTACH_TICK},
 	{.name = "fentry", .kind = ATTACH_FENTRY, .attach_type = BPF_TRACE_FENTRY},
 	{.name = "fexit", .kind = ATTACH_FEXIT, .attach_type = BPF_TRACE_FEXIT},
 	{.name = "fmod_ret", .kind = ATTACH_FMOD_RET, .attach_type = BPF_MODIFY_RETURN},
@@ -37,7 +42,7 @@ static const struct kind kinds[] = {
 };
 
 /* Sections that are meant for processes and that a later version will serve. */
-static const char *const planned[] = {"freplace", "profile", "tick", "perf_event", "struct_ops"};
+static const char *const planned[] = {"freplace", "profile", "perf_event", "struct_ops"};
 
 static int __attribute__((format(printf, 3, 4)))
 refuse(char *problem, size_t size, const char *format, ...)
@@ -110,6 +115,40 @@ static int parse_offset(struct attach_section *section, const char *text, char *
 	return 0;
 }
 
+/* "/UNIT:NUMBER". */
+static int parse_period(const char *words, const char *text, struct attach_section *section,
+			char *problem, size_t size)
+{
+	static const struct {
+		const char *name;
+		u64 ns;
+	} units[] = {{"/s:", 1000000000}, {"/ms:", 1000000}, {"/us:", 1000}, {"/hz:", 0}};
+	u64 number = 0, ns = 0;
+	char *end = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(units) && !end; i++) {
+		size_t length = strlen(units[i].name);
+
+		if (strncmp(words, units[i].name, length))
+			continue;
+		errno = 0;
+		number = strtoull(words + length, &end, 10);
+		if (end == words + length || *end || errno || number > 1000000000)
+			number = 0;
+		ns = units[i].ns ? units[i].ns * number : number ? 1000000000 / number : 0;
+	}
+	if (!number)
+		return refuse(problem, size,
+			      "section \"%s\" names no period; write SEC(\"tick/UNIT:NUMBER\") "
+			      "with s, ms, us or hz",
+			      text);
+	if (ns < MIN_PERIOD_NS)
+		return refuse(problem, size, "section \"%s\": the shortest period is %u us", text,
+			      MIN_PERIOD_NS / 1000);
+	*section = (struct attach_section){.kind = ATTACH_TICK, .period_ns = ns};
+	return 0;
+}
+
 /* "[BINARY:]PROVIDER:NAME"; a binary's path may hold colons. */
 static int parse_usdt(const char *words, const char *text, struct attach_section *section,
 		      char *problem, size_t size)
@@ -145,6 +184,8 @@ int attach_section_parse(const char *text, struct attach_section *section, char 
 
 	if (!kind)
 		return refuse_section(text, problem, problem_size);
+	if (kind->kind == ATTACH_TICK)
+		return parse_period(binary, text, section, problem, problem_size);
 	if (!*binary || !colon || !colon[1])
 		return refuse(problem, problem_size,
 			      "section \"%s\" names no function; write SEC(\"%s/BINARY:FUNCTION\")",
@@ -182,16 +223,23 @@ bool attach_section_is_glob(const struct attach_section *section)
 	return section->many && strpbrk(section->function, "*?[");
 }
 
+/* What libbpf loads a section's programs as. */
+static enum bpf_prog_type program_type(const struct kind *kind)
+{
+	if (kind->kind == ATTACH_TICK)
+		return BPF_PROG_TYPE_RAW_TRACEPOINT;
+	return kind->attach_type ? BPF_PROG_TYPE_TRACING : BPF_PROG_TYPE_KPROBE;
+}
+
 int attach_section_register(void)
 {
 	LIBBPF_OPTS(libbpf_prog_handler_opts, options);
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		enum bpf_prog_type type = program_type(&kinds[i]);
+		u32 attach_type = type == BPF_PROG_TYPE_KPROBE ? ABI_TRACE_UPROBE_MULTI
+							       : kinds[i].attach_type;
 		char section[32];
-		enum bpf_prog_type type =
-			kinds[i].attach_type ? BPF_PROG_TYPE_TRACING : BPF_PROG_TYPE_KPROBE;
-		u32 attach_type =
-			kinds[i].attach_type ? kinds[i].attach_type : ABI_TRACE_UPROBE_MULTI;
 		int id;
 
 		snprintf(section, sizeof(section), "%s+", kinds[i].name);

@@ -12,6 +12,7 @@ enum attach_kind {
 	ATTACH_FEXIT,
 	ATTACH_FMOD_RET,
 	ATTACH_USDT, /* registers, at the places of an SDT note */
+	ATTACH_TICK, /* in no function: once a period */
 };
 
 struct attach_section {
@@ -21,13 +22,15 @@ struct attach_section {
 	char *binary;	/* "", a path, or a short name; owned */
 	char *provider; /* USDT, else NULL; owned */
 	char *function; /* USDT: the probe's name; else name or glob; owned. "" with has_offset: the offset is in the file */
+	u64 period_ns;	/* TICK; binary and function are NULL then */
 	bool has_offset;
 	u64 offset;
 };
 
 /*
  * Parses "uprobe/BINARY:FUNCTION[+OFFSET]", "uretprobe/...", "uprobe.multi/BINARY:GLOB", "uretprobe.multi/...",
- * "fentry/BINARY:FUNCTION", "fexit/...", "fmod_ret/..." and their sleepable ".s" forms, "usdt/[BINARY]:PROVIDER:NAME". 0, or -EINVAL with one sentence in problem (a section that attach does not serve, a bare one, ...).
+ * "fentry/BINARY:FUNCTION", "fexit/...", "fmod_ret/..." and their sleepable ".s" forms, "usdt/[BINARY]:PROVIDER:NAME",
+ * "tick/UNIT:NUMBER" or "interval/..." (UNIT hz, s, ms or us). 0, or -EINVAL with one sentence in problem (a section that attach does not serve, a bare one, ...).
  */
 int attach_section_parse(const char *text, struct attach_section *section, char *problem,
 			 size_t problem_size);

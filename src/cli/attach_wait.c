@@ -92,15 +92,31 @@ static int tick(const struct attach_watch *watch)
 	return MAX(TICK_MS, (int)((now_ns() - began) * TICK_SHARE / 1000000));
 }
 
-static int wait_loop(struct pollfd fds[SOURCES], const struct attach_watch *watch,
-		     enum attach_end *ret_end)
+static int run_periodic(const struct pollfd *fds, const struct attach_watch *watch)
+{
+	int err = 0;
+
+	for (u32 i = 0; i < watch->periodic_count && !err; i++) {
+		if (fds[i].revents)
+			err = attach_tick_run(&watch->periodic[i]);
+	}
+	return err;
+}
+
+/* fds: SOURCES of them, and behind these one a periodic program. */
+static int wait_loop(struct pollfd *fds, const struct attach_watch *watch, enum attach_end *ret_end)
 {
 	for (;;) {
-		if (poll(fds, SOURCES, tick(watch)) < 0) {
+		int err;
+
+		if (poll(fds, SOURCES + watch->periodic_count, tick(watch)) < 0) {
 			if (errno == EINTR)
 				continue;
 			return -errno;
 		}
+		err = run_periodic(fds + SOURCES, watch);
+		if (err)
+			return err;
 		if (fds[3].revents && watch->printk)
 			printk_drain(watch->printk);
 		if (fds[0].revents)
@@ -122,14 +138,23 @@ int attach_wait(const struct attach_watch *watch, enum attach_end *ret_end)
 	sigset_t set = ending_signals();
 	int signals = signalfd(-1, &set, SFD_CLOEXEC);
 	int timer = watch->seconds >= 0 ? timer_open(watch->seconds) : -1;
-	struct pollfd fds[SOURCES] = {
+	const struct pollfd sources[SOURCES] = {
 		{signals, POLLIN, 0},
 		{watch->pidfd, POLLIN, 0},
 		{timer, POLLIN, 0},
 		{watch->printk ? ring_buffer__epoll_fd(watch->printk->ring) : -1, POLLIN, 0},
 		{watch->session_fd, POLLRDHUP, 0},
 	};
-	int err = signals < 0 ? -errno : wait_loop(fds, watch, ret_end);
+	struct pollfd *fds = calloc(SOURCES + watch->periodic_count, sizeof(*fds));
+	int err = signals < 0 ? -errno : fds ? 0 : -ENOMEM;
+
+	if (!err) {
+		memcpy(fds, sources, sizeof(sources));
+		for (u32 i = 0; i < watch->periodic_count; i++)
+			fds[SOURCES + i] = (struct pollfd){watch->periodic[i].timer, POLLIN, 0};
+		err = wait_loop(fds, watch, ret_end);
+	}
+	free(fds);
 
 	if (timer >= 0)
 		close(timer);

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "base/types.h"
+#include "cli/attach_tick.h"
 
 enum attach_end {
 	ATTACH_END_SIGNAL, /* SIGINT, SIGTERM or SIGHUP */
@@ -20,9 +21,11 @@ struct printk;
 /* What is waited for. */
 struct attach_watch {
 	int pidfd;
-	int session_fd;	       /* ends with the target's program; -1: not watched */
-	double seconds;	       /* < 0: no limit */
-	struct printk *printk; /* or NULL */
+	int session_fd;		      /* ends with the target's program; -1: not watched */
+	double seconds;		      /* < 0: no limit */
+	struct printk *printk;	      /* or NULL */
+	struct attach_tick *periodic; /* programs that are run as they are due */
+	u32 periodic_count;
 	/* Called every 10 milliseconds, or less often where it takes long itself; NULL: nothing is to be done meanwhile. */
 	void (*tick)(void *opaque);
 	void *opaque;

@@ -21,12 +21,14 @@
 #include "cli/attach_object.h"
 #include "cli/attach_report.h"
 #include "cli/attach_resolve.h"
+#include "cli/attach_tick.h"
 #include "cli/attach_types.h"
 #include "cli/attach_usdt.h"
 #include "cli/attach_wait.h"
 #include "cli/cli.h"
 #include "cli/words.h"
 #include "format/bpf_abi.h"
+#include "helpers/helpers.h"
 #include "maps/map.h"
 #include "object/object.h"
 
@@ -59,7 +61,8 @@ struct attach {
 	struct printk *printk;
 	struct attached *rows;
 	u32 count;
-	u32 followed; /* children of the process */
+	u32 followed;		   /* children of the process */
+	struct attach_tick *ticks; /* one a row; without a timer for those that are no ticks */
 };
 
 static const char help[] =
@@ -80,6 +83,7 @@ static const char help[] =
 	"  uretprobe/BINARY:FUNCTION        at its return\n"
 	"  uprobe.multi/BINARY:GLOB         at the entry of every function that matches; uretprobe.multi likewise\n"
 	"  usdt/BINARY:PROVIDER:NAME        at every place of an SDT note; usdt.bpf.h reads its arguments\n"
+	"  tick/UNIT:NUMBER                 once a period (s, ms, us, hz), in inlay's own process; interval/ likewise\n"
 	"  fentry/BINARY:FUNCTION           at its entry; context the arguments, by their types (DWARF or BTF)\n"
 	"  fexit/BINARY:FUNCTION            when it has returned: arguments and result\n"
 	"  fmod_ret/BINARY:FUNCTION         at its entry; a result that is not 0 becomes the function's, which is not called\n"
@@ -249,6 +253,11 @@ static int open_target(struct attach *attach)
 	return CLI_OK;
 }
 
+static bool is_tick(const struct attached *row)
+{
+	return row->section.kind == ATTACH_TICK;
+}
+
 static int resolve_all(struct attach *attach)
 {
 	char problem[512];
@@ -256,6 +265,8 @@ static int resolve_all(struct attach *attach)
 	for (u32 i = 0; i < attach->count; i++) {
 		struct attached *row = &attach->rows[i];
 
+		if (is_tick(row))
+			continue;
 		if (attach_resolve(attach->process, &row->section, &row->places, problem,
 				   sizeof(problem)))
 			return cli_fail("%s: program '%s': %s", attach->options.path,
@@ -273,7 +284,8 @@ static int resolve_all(struct attach *attach)
 
 static bool is_typed(const struct attached *row)
 {
-	return row->section.kind != ATTACH_REGS && row->section.kind != ATTACH_USDT;
+	return row->section.kind == ATTACH_FENTRY || row->section.kind == ATTACH_FEXIT ||
+	       row->section.kind == ATTACH_FMOD_RET;
 }
 
 /* Tells libbpf what each typed program is for. */
@@ -361,12 +373,32 @@ static void detach_all(struct attach *attach)
 	}
 }
 
+/* After everything is attached: the first runs are due a period later. */
+static int start_ticks(struct attach *attach)
+{
+	int err = 0;
+
+	attach->ticks = calloc(attach->count, sizeof(*attach->ticks));
+	if (!attach->ticks)
+		return cli_fail("out of memory");
+	for (u32 i = 0; i < attach->count; i++)
+		attach->ticks[i].timer = -1;
+	for (u32 i = 0; i < attach->count && !err; i++) {
+		const struct attached *row = &attach->rows[i];
+
+		if (is_tick(row))
+			err = attach_tick_start(bpf_program__fd(row->program),
+						row->section.period_ns, &attach->ticks[i]);
+	}
+	return err ? cli_fail("a timer cannot be made: %s", strerror(-err)) : CLI_OK;
+}
+
 static int attach_all(struct attach *attach)
 {
 	u32 places = 0;
 
 	for (u32 i = 0; i < attach->count; i++) {
-		if (create_link(attach, &attach->rows[i])) {
+		if (!is_tick(&attach->rows[i]) && create_link(attach, &attach->rows[i])) {
 			detach_all(attach);
 			return CLI_FAILED;
 		}
@@ -400,6 +432,15 @@ static void report_hits(const struct attached *row, bool exited)
 			(unsigned long long)row->hits);
 }
 
+static void report_tick(const struct attached *row, const struct attach_tick *tick)
+{
+	fprintf(stderr, "%s: %llu runs", bpf_program__name(row->program),
+		(unsigned long long)tick->runs);
+	if (tick->missed)
+		fprintf(stderr, ", %llu left out", (unsigned long long)tick->missed);
+	fputc('\n', stderr);
+}
+
 static void report_counts(struct attach *attach)
 {
 	const struct map *ring = object_map_view(printk_map_fd(attach->printk));
@@ -408,8 +449,12 @@ static void report_counts(struct attach *attach)
 	agent_stats(&stats);
 	if (attach->count == 1)
 		attach->rows[0].hits = stats.hits;
-	for (u32 i = 0; i < attach->count; i++)
-		report_hits(&attach->rows[i], stats.exited);
+	for (u32 i = 0; i < attach->count; i++) {
+		if (is_tick(&attach->rows[i]))
+			report_tick(&attach->rows[i], &attach->ticks[i]);
+		else
+			report_hits(&attach->rows[i], stats.exited);
+	}
 	if (attach->options.follow)
 		fprintf(stderr, "%u child%s followed\n", attach->followed,
 			attach->followed == 1 ? "" : "ren");
@@ -463,6 +508,8 @@ static int watch(struct attach *attach)
 		.session_fd = agent_session_fd(attach->pid),
 		.seconds = attach->options.seconds,
 		.printk = attach->printk,
+		.periodic = attach->ticks,
+		.periodic_count = attach->count,
 		.tick = attach->options.follow ? follow_children : NULL,
 		.opaque = attach,
 	};
@@ -494,6 +541,8 @@ static int open_printk(struct attach *attach)
 	if (!attach->printk)
 		return cli_fail("the ring for bpf_printk cannot be made: %s", strerror(errno));
 	agent_set_printk_ring(object_map_view(printk_map_fd(attach->printk)));
+	/* Ticks print as well. */
+	helpers_set_printk_ring(object_map_view(printk_map_fd(attach->printk)));
 	return CLI_OK;
 }
 
@@ -512,7 +561,9 @@ static int collect_types(struct attach *attach)
 	char problem[768];
 
 	for (u32 i = 0; i < attach->count; i++)
-		attach_core_add(attach->core, attach->process, attach->rows[i].section.binary);
+		if (!is_tick(&attach->rows[i]))
+			attach_core_add(attach->core, attach->process,
+					attach->rows[i].section.binary);
 	attach_core_add(attach->core, attach->process, "");
 	if (attach_core_finish(attach->core, problem, sizeof(problem)))
 		return cli_fail("%s: %s", attach->options.path, problem);
@@ -543,6 +594,8 @@ static int run_steps(struct attach *attach)
 	agent_set_perf_map(attach->options.perf_map);
 	if (!status)
 		status = attach_all(attach);
+	if (!status)
+		status = start_ticks(attach);
 	attach_types_free(&attach->types);
 	attach_core_free(attach->core);
 	if (!status && attach->is_child)
@@ -559,6 +612,10 @@ static void close_attach(struct attach *attach)
 	}
 	free(attach->rows);
 	agent_set_printk_ring(NULL);
+	helpers_set_printk_ring(NULL);
+	for (u32 i = 0; i < attach->count && attach->ticks; i++)
+		attach_tick_stop(&attach->ticks[i]);
+	free(attach->ticks);
 	printk_close(attach->printk);
 	bpf_object__close(attach->object);
 	process_close(attach->process);

@@ -301,6 +301,16 @@ static void expect_usdt(const char *text, const char *binary, const char *provid
 	attach_section_free(&section);
 }
 
+static void expect_tick(const char *text, u64 period_ns)
+{
+	struct attach_section section = {0};
+	char problem[512];
+
+	CHECK_EQ(attach_section_parse(text, &section, problem, sizeof(problem)), 0);
+	CHECK(section.kind == ATTACH_TICK && section.period_ns == period_ns);
+	attach_section_free(&section);
+}
+
 static void expect_refusal(const char *text, const char *word)
 {
 	struct attach_section section;
@@ -342,6 +352,20 @@ static void sections(void)
 	expect_usdt("usdt//a:b/c:y:z", "/a:b/c", "y", "z");
 	expect_usdt("usdt/:y:z", "", "y", "z");
 	expect_usdt("usdt/y:z", "", "y", "z");
+	expect_tick("tick/s:1", 1000000000);
+	expect_tick("interval/ms:10", 10000000);
+	expect_tick("tick/us:500", 500000);
+	expect_tick("tick/hz:99", 10101010);
+	expect_refusal("tick", "names no period");
+	expect_refusal("tick/s", "names no period");
+	expect_refusal("tick/s:", "names no period");
+	expect_refusal("tick/s:0", "names no period");
+	expect_refusal("tick/s:-1", "names no period");
+	expect_refusal("tick/s:1x", "names no period");
+	expect_refusal("tick/m:1", "names no period");
+	expect_refusal("tick/us:99", "shortest period");
+	expect_refusal("tick/hz:10001", "shortest period");
+	expect_refusal("profile/hz:99", "not supported yet");
 	expect_refusal("usdt/y", "names no function");
 	expect_refusal("usdt/y:", "names no function");
 	expect_refusal("usdt/:z", "names no provider");

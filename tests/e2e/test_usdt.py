@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """SEC("usdt/...") in a program that checks its own results: arguments, semaphores, windows in front of a probe, refusals."""
 import json
+import re
 import signal
 import struct
 import subprocess
@@ -191,6 +192,13 @@ def cycles_under_load():
     print(f"# {cycles} cycles")
 
 
+def exceptions_of_a_library():
+    """The example: an SDT note in libstdc++, its argument a type."""
+    need("g++")
+    result = inlay("attach", "-c", victim("throws"), "-d", "1", example("exceptions"))
+    assert result.returncode == 0 and re.search(r"^@exceptions\[i\]: [1-9]", result.stdout, re.M), result
+
+
 def offsets_in_functions():
     """A uprobe may name an instruction in the middle of a function."""
     process = running()
@@ -214,4 +222,5 @@ try:
 except AssertionError:
     print("1..0 # SKIP systemtap-sdt-dev is not installed")
     sys.exit(0)
-run(arguments, index_registers, semaphores_follow, stacks_from_the_point, refusals, cycles_under_load, offsets_in_functions)
+run(arguments, index_registers, semaphores_follow, stacks_from_the_point, refusals, cycles_under_load, offsets_in_functions,
+    exceptions_of_a_library)
