@@ -404,6 +404,37 @@ static int plan_sites(struct target *target, const struct link_request *request,
 	return 0;
 }
 
+static const char *function_name(struct process *process, u64 address)
+{
+	const struct process_module *module = process_module_at(process, address);
+	const struct binary_function *function = NULL;
+	struct binary *binary;
+	u64 offset;
+
+	if (module && !process_binary(process, module, &binary) &&
+	    !binary_address_to_offset(binary, address - module->bias, &offset))
+		function = binary_at_offset(binary, offset);
+	return function && function->name ? function->name : "a function without a name";
+}
+
+/* Somebody of the same process has the bytes, with whom they cannot be shared. */
+static int explain_owner(const struct target *target, const struct problem *problem, u64 address,
+			 u64 owner)
+{
+	const char *name = function_name(target->process, owner);
+
+	if (owner == address)
+		return problem_set(problem, -EBUSY,
+				   "%s in process %d cannot be probed: programs are attached to it "
+				   "already that see other types or another place of it",
+				   name, target->pid);
+	return problem_set(
+		problem, -EBUSY,
+		"the function at %#llx in process %d cannot be probed: its bytes belong to "
+		"the probe on %s, whose window reaches there",
+		(unsigned long long)address, target->pid, name);
+}
+
 static int explain_attach(const struct target *target, int error, const struct problem *problem,
 			  u64 address)
 {
@@ -413,8 +444,7 @@ static int explain_attach(const struct target *target, int error, const struct p
 	case -ESRCH:
 		return problem_set(problem, error, "process %d exited", target->pid);
 	case -EBUSY:
-		cause = "its first bytes are not those of the file (somebody else has patched it), or a program "
-			"with other types is attached to it";
+		cause = "its first bytes are not those of the file (somebody else has patched it)";
 		break;
 	case -ERANGE:
 		cause = "there is no free address space for code within reach of it";
@@ -453,10 +483,13 @@ static int send_sites(struct target *target, const struct link_request *request,
 	}
 	if (!error)
 		error = target_ask(target, WIRE_ATTACH, &attach, sizeof(attach), NULL, 0, &reply);
-	if (error)
-		return explain_attach(
-			target, error, problem,
-			reply.index < request->count ? sites[reply.index].site.function : 0);
+	if (error) {
+		u64 address = reply.index < request->count ? sites[reply.index].site.function : 0;
+
+		return error == -EBUSY && reply.value
+			       ? explain_owner(target, problem, address, reply.value)
+			       : explain_attach(target, error, problem, address);
+	}
 	*ret_handle = (u32)reply.value;
 	return 0;
 }

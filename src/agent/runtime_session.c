@@ -238,6 +238,8 @@ static void serve_attach(struct session *session)
 	answer.error = attach(session, &link, &failed);
 	answer.index = failed;
 	answer.value = link;
+	if (answer.error == -EBUSY && failed < session->site_count)
+		answer.value = hook_owner(&session->sites[failed].site);
 	arena_free(session->sites);
 	session->sites = NULL;
 	session->site_count = session->site_room = 0;

@@ -65,7 +65,7 @@ struct wire_header {
 struct wire_reply {
 	s32 error;
 	u32 index; /* the site that failed */
-	u64 value; /* a handle */
+	u64 value; /* a handle; of an attachment that was -EBUSY: hook_owner's answer */
 	char text[112];
 };
 

@@ -69,6 +69,31 @@ static bool is_ours(const struct process *process, u64 start, const char *name)
 	       !memcmp(mark, TEXT_MARK, sizeof(mark));
 }
 
+/* A jump of ours at another place of the window, or in front of it and into it: the agent has the owner's name. */
+static bool is_shared_window(const struct process *process, const struct site_spec *spec,
+			     u32 length)
+{
+	u8 bytes[DISPLACED_MAX_BYTES + 2 * SHOWN];
+	const u32 before = 4; /* a jump there reaches into it */
+	struct site_spec other = *spec;
+	char name[256];
+	u64 target;
+
+	other.address = spec->address - before;
+	if (process_read(process, other.address, bytes, sizeof(bytes)))
+		return false;
+	for (u32 i = 0; i < before + length; i++, other.address++) {
+		u64 start;
+
+		if (!jump_target(&other, bytes + i, &target))
+			continue;
+		start = find_mapping(process_facts(process)->pid, target, name, sizeof(name));
+		if (is_ours(process, start, name))
+			return true;
+	}
+	return false;
+}
+
 int foreign_check(const struct process *process, const struct site_spec *spec, char *text,
 		  size_t size)
 {
@@ -79,6 +104,8 @@ int foreign_check(const struct process *process, const struct site_spec *spec, c
 
 	if (length > sizeof(now) || process_read(process, spec->address, now, length) ||
 	    !memcmp(now, spec->displaced.bytes, length))
+		return 0;
+	if (is_shared_window(process, spec, length))
 		return 0;
 	snprintf(whose, sizeof(whose), "somebody else has patched it");
 	if (jump_target(spec, now, &target)) {

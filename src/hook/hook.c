@@ -483,6 +483,18 @@ static int attach(const struct hook_attach *entries, u32 count, struct change *c
 	return err;
 }
 
+u64 hook_owner(const struct site_spec *site)
+{
+	const struct site *owner;
+	u64 function;
+
+	lock();
+	owner = site_owner(site);
+	function = owner ? owner->spec.function : 0;
+	unlock();
+	return function;
+}
+
 int hook_attach_batch(const struct hook_attach *entries, u32 count,
 		      const struct poke_stopper *stopper, struct hook_link **ret_link,
 		      u32 *ret_failed)

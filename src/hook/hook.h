@@ -48,6 +48,11 @@ int hook_attach_batch(const struct hook_attach *entries, u32 count,
 		      const struct poke_stopper *stopper, struct hook_link **ret_link,
 		      u32 *ret_failed);
 /*
+ * Why -EBUSY: the function whose patched bytes some of the site's are, by its entry address (the site's own function: programs
+ * with other types, or at another kind of place, have it), or 0: nobody of this process, so the bytes are not the file's.
+ */
+u64 hook_owner(const struct site_spec *site);
+/*
  * Detaches the whole batch; the site's bytes are restored when its last program goes. Waits for a grace period, then
  * the programs' code may be freed. Returns 0, or -ETIMEDOUT: text is restored, but a thread is still inside and the
  * images are kept (the link is dead either way; the programs must be leaked, or hook_reap called later). -EBUSY, -EIO,

@@ -48,18 +48,17 @@ static bool still_owns(struct site *site)
 	return site->patched;
 }
 
-/* Does somebody else own some of [address, address + window)? Only patched sites count. */
-static bool range_is_owned(const struct site_spec *spec)
+const struct site *site_owner(const struct site_spec *spec)
 {
 	u64 end = spec->address + window_of(spec);
 
 	for (u64 at = spec->address - DISPLACED_MAX_BYTES + 1; at < end; at++) {
-		struct site *other = at == spec->address ? NULL : find(at);
+		struct site *other = find(at);
 
 		if (other && at + window_of(&other->spec) > spec->address && still_owns(other))
-			return true;
+			return other;
 	}
-	return false;
+	return NULL;
 }
 
 static bool same_recipe(const struct site_spec *a, const struct site_spec *b)
@@ -97,7 +96,7 @@ int site_claim(const struct site_spec *spec, struct site **ret_site)
 		*ret_site = site;
 		return 0;
 	}
-	if ((site && still_owns(site)) || range_is_owned(spec))
+	if (site_owner(spec))
 		return -EBUSY;
 	/* Another file has been mapped here since: the old site, ahead of which this one is found, keeps its stub. */
 	site = arena_alloc(sizeof(*site));

@@ -69,6 +69,8 @@ struct site {
 
 /* Finds or makes the site. -EBUSY (another owner of some of the bytes, or another recipe), -ENOMEM, -ERANGE. */
 int site_claim(const struct site_spec *spec, struct site **ret_site);
+/* The patched site that owns some of the bytes, its own included, or NULL. */
+const struct site *site_owner(const struct site_spec *spec);
 /* Makes the stub of a side unless it is there. */
 int site_make_stub(struct site *site, enum hook_side side);
 /* Where the stub of a side is entered. */

@@ -2,6 +2,7 @@
 """Bad input: one clear error, exit 1, and the target byte for byte, mapping for mapping as it was."""
 import os
 import subprocess
+import time
 
 import lab
 
@@ -200,6 +201,24 @@ def other_tools_bytes():
     refused(target.pid, lab.compile_bpf(GOOD), "main", "somebody else has patched it", "90 90 90 90 90")
 
 
+def bytes_that_another_probe_owns():
+    """Its owner is named: a place inside the window of a typed probe, in another session."""
+    lab.need("pahole")
+    target = lab.start([lab.victim("typed")], stdout=subprocess.DEVNULL)
+    time.sleep(0.2)
+    owner = lab.Attachment(target.pid, lab.compile_bpf('SEC("fexit//proc/self/exe:twelve") int f(__u64 *ctx) { return 0; }'))
+    before = lab.snapshot(target.pid)
+    causes = []
+    for offset in range(1, 12):
+        probe = lab.compile_bpf(GOOD.replace(":main", f":twelve+{offset}"))
+        result = lab.inlay("attach", "-p", target.pid, "--duration", "0.1", probe)
+        causes += [line for line in result.stderr.splitlines() if line.startswith("inlay: ") and "twelve" in line]
+    assert any("programs are attached to it already that see other types or another place of it" in line for line in causes), causes
+    assert not any("somebody else" in line for line in causes), causes
+    assert lab.snapshot(target.pid) == before
+    assert owner.finish()[0] == 0
+
+
 def no_such_process():
     result = lab.inlay("attach", "-p", 4194300, "--duration", "0.2", lab.compile_bpf(GOOD))
     assert result.returncode == 1 and "4194300" in result.stderr, result.stderr
@@ -243,5 +262,5 @@ def exhausted_disk_for_the_registry():
 
 lab.run(out_of_bounds_map_value, uninitialised_stack, unbounded_loop, wrong_helper_argument, missing_function,
         missing_binary, corrupt_object, wrong_machine, thirty_two_bit_target, static_target, musl_target, traced_target,
-        seccomp_target, debuggers_breakpoint, other_tools_jump, other_tools_bytes, no_such_process, exhausted_memory_for_objects,
-        exhausted_disk_for_the_registry)
+        seccomp_target, debuggers_breakpoint, other_tools_jump, other_tools_bytes, bytes_that_another_probe_owns, no_such_process,
+        exhausted_memory_for_objects, exhausted_disk_for_the_registry)

@@ -216,8 +216,10 @@ static void overlapping_windows_have_one_owner(void)
 	u32 failed;
 
 	inside.site.address += 4;
+	CHECK_EQ(hook_owner(&inside.site), ptr_to_u64((void *)displaced_victim));
 	CHECK_EQ(hook_attach_batch(&inside, 1, &nobody_runs, &none, &failed), -EBUSY);
 	CHECK_EQ(hook_detach(link, NULL), 0);
+	CHECK_EQ(hook_owner(&inside.site), 0);
 }
 
 static void foreign_bytes_are_not_overwritten(void)
