@@ -211,4 +211,94 @@ static int load_from_subprog(struct side *side, int map, int key, int value)
 	return load_typed(side, "call from a subprogram", true, insns, ARRAY_SIZE(insns), 5, 0);
 }
 
+/* Counts its runs in an array's value, and calls itself (or key 1 on to key 0). */
+static int load_counting(struct side *side, int map, int counter, int key)
+{
+	const struct bpf_insn insns[] = {
+		INSN(BPF_ST | BPF_MEM | BPF_W, 10, 0, -4, 0),
+		MOV_REG(6, 1),
+		MOV_REG(2, 10),
+		ALU64_IMM(BPF_ADD, 2, -4),
+		MAP_FD(1, counter),
+		CALL(BPF_FUNC_map_lookup_elem),
+		INSN(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 8, 0),
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 7, 0, 0, 0),
+		ALU64_IMM(BPF_ADD, 7, 1),
+		INSN(BPF_STX | BPF_MEM | BPF_W, 0, 7, 0, 0),
+		MOV_REG(1, 6),
+		TAIL_CALL(map, key),
+		MOV_IMM(0, 3),
+		EXIT,
+	};
+
+	return LOAD(side, "counting program", insns);
+}
+
+/* Two subprograms, each calling slot 0: with a counter of its own each, runs would double at every level. */
+static int load_two_subprogs(struct side *side, int map, int counter)
+{
+	const struct bpf_insn insns[] = {
+		INSN(BPF_ST | BPF_MEM | BPF_W, 10, 0, -4, 0),
+		MOV_REG(6, 1),
+		MOV_REG(2, 10),
+		ALU64_IMM(BPF_ADD, 2, -4),
+		MAP_FD(1, counter),
+		CALL(BPF_FUNC_map_lookup_elem),
+		INSN(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 7, 0),
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 7, 0, 0, 0),
+		ALU64_IMM(BPF_ADD, 7, 1),
+		INSN(BPF_STX | BPF_MEM | BPF_W, 0, 7, 0, 0),
+		MOV_REG(1, 6),
+		CALL_SUB(4),
+		MOV_REG(1, 6),
+		CALL_SUB(8),
+		MOV_IMM(0, 3),
+		EXIT,
+		TAIL_CALL(map, 0),
+		MOV_IMM(0, 1),
+		EXIT,
+		MOV_IMM(0, 0),
+		TAIL_CALL(map, 0),
+		MOV_IMM(0, 1),
+		EXIT,
+	};
+
+	return load_typed(side, "two calling subprograms", true, insns, ARRAY_SIZE(insns), 17, 23);
+}
+
+static void compare(void (*script)(struct side *side))
+{
+	static struct side kernel, ours;
+
+	memset(&kernel, 0, sizeof(kernel));
+	memset(&ours, 0, sizeof(ours));
+	kernel.bpf = kernel_bpf;
+	ours.bpf = object_bpf;
+	script(&kernel);
+	script(&ours);
+	CHECK_EQ(ours.count, kernel.count);
+	for (int i = 0; i < kernel.count && i < ours.count; i++) {
+		if (kernel.answers[i].value == ours.answers[i].value)
+			continue;
+		printf("# %d, %s: %ld, the kernel answers %ld\n", i, ours.answers[i].label,
+		       ours.answers[i].value, kernel.answers[i].value);
+		test_failed_here++;
+	}
+}
+
+static bool kernel_answers(void)
+{
+	struct side side = {.bpf = kernel_bpf};
+
+	return make_map(&side, "array", BPF_MAP_TYPE_ARRAY, 1) >= 0;
+}
+
+#define AS_KERNEL(script)                                                                          \
+	static void script##_as_kernel(void)                                                       \
+	{                                                                                          \
+		if (!kernel_answers())                                                             \
+			SKIP("the kernel's bpf(2) may not be used here");                          \
+		compare(script);                                                                   \
+	}
+
 #endif
