@@ -6,11 +6,14 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "maps/array.h"
+#include "sync/participant.h"
 
 /* Words of map_shared.type_state. */
 #define STATE_GENERATION 0
 #define STATE_LOCKED	 1 /* 0 -> 1 by who writes the owner, 1 -> 2 when it is written */
 #define STATE_OWNER	 2
+
+#define STATE_FOLLOWERS	 8 /* two words each: participant, generation */
 
 #define OWNER_WRITTEN	 2
 
@@ -98,6 +101,66 @@ bool prog_array_compatible(struct map *map, const struct prog_array_owner *progr
 		return false;
 	mem_copy(&owner, &state[STATE_OWNER], sizeof(owner));
 	return mem_equal(&owner, program, sizeof(owner));
+}
+
+static u64 *follower(const struct map *map, u32 place)
+{
+	_Static_assert((STATE_FOLLOWERS + 2 * PROG_ARRAY_FOLLOWERS) * 8 <=
+			       sizeof(map->shared->type_state),
+		       "followers fit");
+	return &map->shared->type_state[STATE_FOLLOWERS + 2 * place];
+}
+
+static u32 *word_of_generation(const struct map *map)
+{
+	u32 *words = (u32 *)&map->shared->type_state[STATE_GENERATION];
+
+	return words + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+}
+
+u32 *prog_array_generation_word(const struct map *map)
+{
+	return word_of_generation(map);
+}
+
+bool prog_array_add_follower(struct map *map, u32 participant)
+{
+	for (u32 i = 0; i < PROG_ARRAY_FOLLOWERS; i++) {
+		if (__atomic_load_n(follower(map, i), __ATOMIC_ACQUIRE) == participant)
+			return true;
+	}
+	for (u32 i = 0; i < PROG_ARRAY_FOLLOWERS; i++) {
+		u64 before = __atomic_load_n(follower(map, i), __ATOMIC_ACQUIRE);
+
+		if (before && participant_alive((u32)before))
+			continue;
+		if (__atomic_compare_exchange_n(follower(map, i), &before, participant, false,
+						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			return true;
+	}
+	return false;
+}
+
+void prog_array_set_followed(struct map *map, u32 participant, u64 generation)
+{
+	for (u32 i = 0; i < PROG_ARRAY_FOLLOWERS; i++) {
+		if (__atomic_load_n(follower(map, i), __ATOMIC_ACQUIRE) == participant)
+			__atomic_store_n(follower(map, i) + 1, generation, __ATOMIC_RELEASE);
+	}
+}
+
+bool prog_array_is_followed(const struct map *map, u32 participant, u64 generation)
+{
+	for (u32 i = 0; i < PROG_ARRAY_FOLLOWERS; i++) {
+		u32 id = (u32)__atomic_load_n(follower(map, i), __ATOMIC_ACQUIRE);
+
+		if (id && id != participant &&
+		    (s64)(__atomic_load_n(follower(map, i) + 1, __ATOMIC_ACQUIRE) - generation) <
+			    0 &&
+		    participant_alive(id))
+			return false;
+	}
+	return true;
 }
 
 const struct map_ops prog_array_ops = {

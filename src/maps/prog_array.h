@@ -37,4 +37,18 @@ u32 prog_array_set_id(struct map *map, u32 index, u32 id);
 /* Is this what the map's programs are? The first to ask makes it so. */
 bool prog_array_compatible(struct map *map, const struct prog_array_owner *program);
 
+/*
+ * Followers: processes that look after programs in others, whose slots must agree with the map before an update of it returns.
+ * The map keeps who they are (participants, sync/participant.h), and the generation that each has taken over.
+ */
+#define PROG_ARRAY_FOLLOWERS 16
+
+/* Makes the participant a follower; again is no harm. Takes places of dead ones. False: there is no room. */
+bool prog_array_add_follower(struct map *map, u32 participant);
+void prog_array_set_followed(struct map *map, u32 participant, u64 generation);
+/* Has every living follower but the participant taken this generation over? */
+bool prog_array_is_followed(const struct map *map, u32 participant, u64 generation);
+/* The word of shared memory that changes with every generation, for futexes. */
+u32 *prog_array_generation_word(const struct map *map);
+
 #endif

@@ -171,7 +171,8 @@ static long make_link(struct object *program, const struct link_request *request
 	/* Slots must not change between being sent and being followed. */
 	if (prog_array_used_by(program)) {
 		prog_lock();
-		prog_array_catch_up();
+		prog_array_start_following();
+		prog_array_take_over(NULL, 0);
 		result = backend->attach(request, &handle, why, sizeof(why));
 		prog_unlock();
 	} else {

@@ -9,6 +9,7 @@
 #include "object/link.h"
 #include "object/object.h"
 #include "object/prog.h"
+#include "sync/participant.h"
 #include "sync/reader.h"
 
 /* Under prog_lock(): the prog arrays of this process, and its programs with direct tail calls. */
@@ -182,6 +183,8 @@ static int install(struct object *map, u32 index, struct object *program)
 	if (!error)
 		prog_array_set_id(map->map, index, program->id);
 	prog_unlock();
+	if (!error)
+		prog_array_wait_followed(map->map);
 	return error;
 }
 
@@ -218,6 +221,8 @@ int prog_array_delete(struct object *map, const void *key)
 	if (!error)
 		error = set_slot(map, index, NULL);
 	prog_unlock();
+	if (!error)
+		prog_array_wait_followed(map->map);
 	return error;
 }
 
@@ -304,6 +309,23 @@ void prog_array_catch_up(void)
 	for (struct object *map = arrays; map; map = map->next_array)
 		catch_up(map);
 	prog_unlock();
+}
+
+u32 prog_array_take_over(struct prog_array_watched *watched, u32 max)
+{
+	u32 count = 0;
+
+	prog_lock();
+	for (struct object *map = arrays; map; map = map->next_array) {
+		prog_array_add_follower(map->map, participant_self());
+		catch_up(map);
+		prog_array_set_followed(map->map, participant_self(), map->generation);
+		if (count < max)
+			watched[count++] = (struct prog_array_watched){
+				prog_array_generation_word(map->map), map->generation};
+	}
+	prog_unlock();
+	return count;
 }
 
 void prog_array_appeared(struct object *map)

@@ -37,4 +37,18 @@ void prog_array_gone(struct object *map);
 /* Takes over what other processes have changed, in every prog array of this one. Not a reader. */
 void prog_array_catch_up(void);
 
+/* -- Other processes' updates (prog_array_follow.c) -- */
+
+struct prog_array_watched {
+	u32 *word; /* of the map's generation */
+	u64 generation;
+};
+
+/* As prog_array_catch_up, and says so in the maps. Fills up to max rows to wait on; returns how many. */
+u32 prog_array_take_over(struct prog_array_watched *watched, u32 max);
+/* From now on a thread of this process takes updates over as they are made. Once a process. Under prog_lock(). 0 or -errno. */
+int prog_array_start_following(void);
+/* Waits until every follower has taken the map's last update over; 2 s at most. Without prog_lock(). */
+void prog_array_wait_followed(const struct map *map);
+
 #endif

@@ -59,11 +59,12 @@ SEC("uprobe") int again(struct pt_regs *ctx) { add(4); bpf_tail_call_static(ctx,
 class Client:
     """tests/e2e/tail_client.c under `inlay run`."""
 
-    def __init__(self, target):
+    def __init__(self, target, **environment):
         binary = lab.victim("caller")
         self.process = lab.start([lab.INLAY, "run", "--", lab.os.path.join(lab.BUILD, "tests", "e2e", "tail_client"),
                                   lab.compile_bpf(OBJECT), str(target.pid), binary, hex(file_offset(binary, "victim_work"))],
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                 env={**lab.os.environ, **environment})
 
     def ask(self, command):
         self.process.stdin.write(command + "\n")
@@ -96,11 +97,11 @@ def file_offset(path, symbol):
     raise AssertionError(f"{symbol} is in no segment")
 
 
-def _start():
+def _start(**environment):
     lab.need("nm", "readelf")
     target = lab.start([lab.victim("caller")])
     time.sleep(0.1)
-    return target, Client(target)
+    return target, Client(target, **environment)
 
 
 def _goes(client, way):
@@ -174,6 +175,25 @@ def slots_change_at_full_speed_under_load():
         target.kill()
 
 
+def another_process_changes_the_slot():
+    """bpftool, as a process of its own: when it has ended, the target goes the new way."""
+    bpftool = lab.shutil.which("bpftool") or "/usr/sbin/bpftool"
+    if not lab.os.path.exists(bpftool):
+        raise lab.Skip("bpftool is not installed")
+    environment = {"INLAY_REGISTRY": lab.os.path.join(lab.folder(), "registry")}
+    target, client = _start(**environment)
+    client.do("attach through")
+    _goes(client, 3)
+    key = ["name", "jumps", "key", "1", "0", "0", "0"]
+    for way, name in ((1, "one"), (2, "two"), (1, "one")):
+        subprocess.run([lab.INLAY, "run", "--", bpftool, "map", "update", *key, "value", "name", name], check=True,
+                       env={**lab.os.environ, **environment})
+        _goes(client, way)
+    subprocess.run([lab.INLAY, "run", "--", bpftool, "map", "delete", *key], check=True, env={**lab.os.environ, **environment})
+    _goes(client, 3)
+    assert target.poll() is None
+
+
 def the_loader_is_killed_in_the_middle():
     target, client = _start()
     client.do("set 1 one")
@@ -196,4 +216,4 @@ def the_loader_is_killed_in_the_middle():
 
 if __name__ == "__main__":
     lab.run(a_direct_call_follows_its_slot, an_indirect_call_follows_its_slot, a_call_from_a_subprogram_follows_its_slot,
-            a_chain_ends_after_33_calls, slots_change_at_full_speed_under_load, the_loader_is_killed_in_the_middle)
+            a_chain_ends_after_33_calls, slots_change_at_full_speed_under_load, another_process_changes_the_slot, the_loader_is_killed_in_the_middle)
