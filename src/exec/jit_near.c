@@ -86,5 +86,5 @@ void jit_near(const struct jit_unit *unit, struct jit_sub *sub)
 	if (kept && unit->tail_calls)
 		return;
 	sub->near = candidates[best].value;
-	sub->used |= 1u << (kept ? JIT_NEAR_KEPT : JIT_NEAR_FREE);
+	sub->used = (u16)(sub->used | 1u << (kept ? JIT_NEAR_KEPT : JIT_NEAR_FREE));
 }
