@@ -126,7 +126,7 @@ static void drop_target(const struct target *target)
 	}
 }
 
-static int follow(pid_t pid, const struct problem *problem)
+static int follow_held(pid_t pid, const struct problem *problem)
 {
 	struct target *target;
 	int error = target_open_kept(pid, problem, &target);
@@ -145,6 +145,17 @@ static int follow(pid_t pid, const struct problem *problem)
 	if (error)
 		drop_target(target);
 	backend_put_target(target);
+	return error;
+}
+
+static int follow(pid_t pid, const struct problem *problem)
+{
+	sigset_t old;
+	int error;
+
+	inject_defer_suspension(&old);
+	error = follow_held(pid, problem);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return error;
 }
 

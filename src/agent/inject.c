@@ -6,6 +6,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -580,14 +581,28 @@ static int inject_locked(struct process *process, pid_t held, const struct probl
 	return error ? error : fd;
 }
 
+void inject_defer_suspension(sigset_t *ret_old)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	sigaddset(&set, SIGTTIN);
+	sigaddset(&set, SIGTTOU);
+	pthread_sigmask(SIG_BLOCK, &set, ret_old);
+}
+
 int inject_session(struct process *process, pid_t held, const struct problem *problem,
 		   u64 *ret_stack, pid_t *ret_kept)
 {
+	sigset_t old;
 	int lock = lock_process(process_facts(process)->pid, problem), fd;
 
 	if (lock < 0)
 		return lock;
+	inject_defer_suspension(&old);
 	fd = inject_locked(process, held, problem, ret_stack, ret_kept);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	close(lock);
 	return fd;
 }

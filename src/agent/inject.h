@@ -12,6 +12,7 @@
 #ifndef INLAY_AGENT_INJECT_H
 #define INLAY_AGENT_INJECT_H
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include "binary/process.h"
@@ -34,6 +35,11 @@ int problem_set(const struct problem *problem, int error, const char *format, ..
  */
 int inject_session(struct process *process, pid_t held, const struct problem *problem,
 		   u64 *ret_stack, pid_t *ret_kept);
+/*
+ * A suspended loader (Ctrl-Z) would leave threads that it holds standing still. Blocks the terminal's stop signals in the calling
+ * thread; they are taken when the caller puts *ret_old back. SIGSTOP cannot be held off.
+ */
+void inject_defer_suspension(sigset_t *ret_old);
 /* Has the process an agent mapped, of its own or as the child of a process that had one? Not after an exec. */
 bool inject_has_agent(pid_t pid);
 

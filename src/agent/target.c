@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,12 +82,15 @@ static int wait_answer(struct target *target)
 int target_request(struct target *target, u32 kind, const void *payload, u32 size, const int *fds,
 		   u32 fd_count)
 {
+	sigset_t old;
 	int error =
 		target->exited ? -EPIPE : wire_send(target->fd, kind, payload, size, fds, fd_count);
 
+	inject_defer_suspension(&old);
 	if (!error)
 		error = wait_answer(target);
 	resume(target);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (error == -EPIPE || error == -ESRCH) {
 		target->exited = true;
 		return -ESRCH;

@@ -12,11 +12,18 @@
  *   exact N      on each SIGUSR1, N threads call victim_work 100,000 times each; prints "done"
  *   calls        threads wait in every kind of system call that a stop can interrupt
  *   faults       on SIGUSR1 installs a SIGSEGV handler; then what victim_work's argument points to is unmapped
+ *   unshares N, limits N, filters N
+ *            N threads; at SIGUSR1 the main one takes a descriptor table, a file system view and (as root) namespaces of its own; or
+ *            may make no more processes and threads; or puts all threads under a filter that refuses sockets and files; prints
+ *            "done", or "skip REASON"
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -28,6 +35,8 @@
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
@@ -432,6 +441,61 @@ static void race_with_munmap(void)
 	}
 }
 
+/* ---- what a program may do while it is attached to ---- */
+
+static void unshare_all(void)
+{
+	if (unshare(CLONE_FILES | CLONE_FS))
+		die("unshare");
+	if (!geteuid() && unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC))
+		die("unshare of namespaces");
+}
+
+/* root is not bound by it: as nobody, since before there were threads. */
+static void limit_processes(void)
+{
+	struct rlimit limit = {1, 1};
+
+	if (setrlimit(RLIMIT_NPROC, &limit))
+		die("setrlimit");
+	if (fork() >= 0)
+		puts("skip the limit binds nobody here");
+}
+
+static void filter_all(void)
+{
+	struct sock_filter insns[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socketpair, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof(insns) / sizeof(insns[0]), insns};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program))
+		die("seccomp");
+}
+
+static void change_at_signal(long threads, void (*change)(void))
+{
+	sigset_t usr1;
+	int number;
+
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &usr1, NULL);
+	for (long i = 0; i < threads; i++)
+		start(work_for_ever, (void *)1000l);
+	if (sigwait(&usr1, &number))
+		die("sigwait");
+	change();
+	puts("done");
+	fflush(stdout);
+	work_for_ever((void *)1000l);
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -457,6 +521,14 @@ int main(int argc, char **argv)
 		count_exactly(number);
 	} else if (!strcmp(mode, "calls")) {
 		wait_in_calls();
+	} else if (!strcmp(mode, "unshares")) {
+		change_at_signal(number, unshare_all);
+	} else if (!strcmp(mode, "limits")) {
+		if (!geteuid() && setresuid(65534, 65534, 65534))
+			die("setresuid");
+		change_at_signal(number, limit_processes);
+	} else if (!strcmp(mode, "filters")) {
+		change_at_signal(number, filter_all);
 	} else if (!strcmp(mode, "faults")) {
 		race_with_munmap();
 	}
