@@ -149,10 +149,17 @@ def children_before_during_and_after():
     server = Forks(4, 200, 500, 2)
     obj = lab.count_program(EXE, "forked_work")
     server.begin()
-    end, rounds, seen = time.monotonic() + 2 * SECONDS, 0, 0
+    end, rounds, seen, refused = time.monotonic() + 2 * SECONDS, 0, 0, 0
     while time.monotonic() < end:
         options = ["--follow"] if rounds % 3 else []
         result = lab.inlay("attach", "-p", server.pid, "--json", "--duration", "0.3", *options, obj)
+        if result.returncode == 1 and "came to a point where the agent can be loaded" in result.stderr:
+            # On a busy machine its one thread may be seen in fork each time; then nothing may have changed.
+            assert lab.text_differences(server.pid) == []
+            refused += 1
+            end += 10
+            assert refused < 3, result.stderr
+            continue
         assert result.returncode == 0, result.stderr
         seen += calls(result.stdout)
         assert lab.text_differences(server.pid) == []
@@ -161,7 +168,7 @@ def children_before_during_and_after():
     total, workers = server.idle()
     assert 0 < seen <= total and workers > 20, (seen, total, workers)
     server.end()
-    print(f"# {rounds} attachments, {workers} workers, {seen} of {total} calls seen")
+    print(f"# {rounds} attachments, {refused} refused, {workers} workers, {seen} of {total} calls seen")
 
 
 def children_that_execute_others_are_left_alone():
