@@ -89,7 +89,8 @@ def row(figures, name, rounds):
     print(f"  {name:<14} {statistics.median(rates):12.0f} {share:15.3f} {statistics.median(cpus):14.0f}")
     for metric, unit, values in (("share-of-untraced", "", shares), ("throughput", "requests/s", rates), ("cpu", "ns/request", cpus)):
         figures.write(json.dumps({"bench": "demo", "variant": name, "metric": metric, "unit": unit,
-                                  "value": round(statistics.median(values), 4), "spread": round(max(values) - min(values), 4)}) + "\n")
+                                  "value": round(statistics.median(values), 4), "spread": round(max(values) - min(values), 4)},
+                                 separators=(",", ":")) + "\n")
     return shares
 
 
