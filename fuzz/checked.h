@@ -19,6 +19,7 @@
 
 #define STEPS_MAX   2000000u
 #define STACK_GAP   (1ull << 24)
+#define ARENA_SIZE  ((INSN_MAX_FRAMES + 5 + RESERVE_CNT) * STACK_GAP)
 #define CTX_SIZE    192u
 #define MAP_TOKEN   0x7000000000000000ull
 #define RING_TOKEN  0x7100000000000000ull
@@ -366,6 +367,18 @@ static u32 helper(struct run *run, u32 at, const struct bpf_insn *insn)
 	}
 }
 
+static bool is_address(u64 value)
+{
+	return inside(value, 1, arena, (u32)ARENA_SIZE);
+}
+
+/* Addresses are positive here and negative in a kernel: how they compare with a number is of no certain value. */
+static void note_comparison(struct run *run, const struct bpf_insn *insn, u64 left, u64 right)
+{
+	if (insn_op(insn) != BPF_JEQ && insn_op(insn) != BPF_JNE)
+		run->guessed |= is_address(left) != is_address(right);
+}
+
 static u32 jump(struct run *run, u32 at, const struct bpf_insn *insn)
 {
 	u64 left, right;
@@ -380,6 +393,7 @@ static u32 jump(struct run *run, u32 at, const struct bpf_insn *insn)
 		return at + 1 + (u32)insn->off;
 	left = get(run, insn->dst_reg);
 	right = insn_uses_reg(insn) ? get(run, insn->src_reg) : (u64)(s64)insn->imm;
+	note_comparison(run, insn, left, right);
 	if (insn_class(insn) == BPF_JMP32) {
 		left = (u64)(s64)(s32)left;
 		right = (u64)(s64)(s32)right;
@@ -450,8 +464,8 @@ static void make_inputs(struct inputs *inputs)
 /* A place for runs, with STACK_GAP to spare; NULL: no memory. Set `arena` to it before a run. */
 static char *make_arena(void)
 {
-	void *at = mmap(NULL, (INSN_MAX_FRAMES + 5 + RESERVE_CNT) * STACK_GAP,
-			PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *at = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return at == MAP_FAILED ? NULL : at;
 }
