@@ -37,7 +37,7 @@ def measure_scale(objects, side):
     for path, program_type in objects:
         said = subprocess.run([*wrapper, os.path.join(BUILD, "bench", "verify_load"), path, program_type],
                               stdout=subprocess.PIPE, text=True, check=False).stdout
-        loads |= {(path, r["id"]): r for r in map(json.loads, said.splitlines()) if r["accepted"]}
+        loads |= {(path, r["id"]): r for r in map(json.loads, said.splitlines()) if r.get("accepted")}
     return loads
 
 
