@@ -20,6 +20,9 @@ skip() { # NAME REASON
 
 protocols=$INLAY_BUILD/tests/cli/protocols
 object=$INLAY_BUILD/examples/protocols.bpf.o
+if nm -D "$INLAY_BUILD/src/libinlay-preload.so" 2>/dev/null | grep -qE '__(asan|tsan)_init'; then
+	skip protocols "a sanitized preload library cannot be loaded into programs"
+else
 "$inlay" run -- "$protocols" "$object" >"$work/ours" 2>"$work/errors"
 check nested_protocols_are_parsed $?
 cat >"$work/expected" <<EOF
@@ -45,6 +48,7 @@ if "$protocols" "$object" >"$work/kernel" 2>/dev/null; then
 	check the_kernel_finds_the_same $?
 else
 	skip the_kernel_finds_the_same "the kernel's bpf(2) may not be used here"
+fi
 fi
 
 "$INLAY_BUILD/tests/victims/syscalls" &
