@@ -316,7 +316,10 @@ SEC("uprobe/{EXE}:{FUNCTION}") int count(struct pt_regs *ctx)
         status, out, err = attachment.finish()
         assert status == 0, err
         maps = json.loads(out)["maps"]
-        expected = threads * 100000
+        # Sanitized programs hold a per-CPU slot for so long that others' bounded wait for it may end: missed, and counted as that.
+        missed = int(re.search(r"(\d+) missed", err)[1])
+        assert not missed or lab.SANITIZED, err
+        expected = threads * 100000 - missed
         assert maps["calls"][0]["value"] == expected, (maps, err)
         assert maps["parts"][0]["value"] == expected, (maps, err) # printed as the sum over CPUs
         assert re.search(rf"\b{expected}\b", err), err
