@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Scalars against concrete execution: sets of border values, every operation, both widths; deduction loses no value. */
-#include <linux/bpf.h>
-
+#include "concrete.h"
 #include "test.h"
-#include "verify/cond.h"
-#include "verify/scalar.h"
 
 #define SET 3
 
@@ -48,13 +45,6 @@ static u64 pick(u64 below)
 	seed ^= seed >> 7;
 	seed ^= seed << 17;
 	return (seed >> 11) % below;
-}
-
-static bool holds(const struct scalar *s, u64 x)
-{
-	return (x & ~s->bits.mask) == s->bits.value && x >= s->umin && x <= s->umax &&
-	       (s64)x >= s->smin && (s64)x <= s->smax && (u32)x >= s->umin32 &&
-	       (u32)x <= s->umax32 && (s32)x >= s->smin32 && (s32)x <= s->smax32;
 }
 
 /* The tightest scalar that holds the values, before any deduction. */
@@ -104,52 +94,6 @@ static void random_scalar(struct scalar *s, u64 *values)
 		s->smax32 = INT32_MAX;
 	}
 	scalar_sync(s);
-}
-
-static u64 execute(u64 a, u64 b, u32 op, u32 bits)
-{
-	u64 r;
-
-	if (bits == 32) {
-		a = (u32)a;
-		b = (u32)b;
-	}
-	switch (op) {
-	case BPF_ADD:
-		r = a + b;
-		break;
-	case BPF_SUB:
-		r = a - b;
-		break;
-	case BPF_MUL:
-		r = a * b;
-		break;
-	case BPF_AND:
-		r = a & b;
-		break;
-	case BPF_OR:
-		r = a | b;
-		break;
-	case BPF_XOR:
-		r = a ^ b;
-		break;
-	case BPF_LSH:
-		r = a << (b & (bits - 1));
-		break;
-	case BPF_RSH:
-		r = a >> (b & (bits - 1));
-		break;
-	case BPF_ARSH:
-		r = bits == 32 ? (u64)((s32)a >> (b & 31)) : (u64)((s64)a >> (b & 63));
-		break;
-	case BPF_NEG:
-		r = -a;
-		break;
-	default:
-		r = b ? a / b : 0;
-		break;
-	}
-	return bits == 32 ? (u32)r : r;
 }
 
 static void deduction_keeps_every_value(void)
@@ -221,40 +165,6 @@ static void extensions_are_sound(void)
 			if (test_failed_here)
 				return;
 		}
-	}
-}
-
-static bool compare(u64 a, u64 b, u32 op, u32 bits)
-{
-	s64 x = bits == 32 ? (s32)a : (s64)a, y = bits == 32 ? (s32)b : (s64)b;
-
-	if (bits == 32) {
-		a = (u32)a;
-		b = (u32)b;
-	}
-	switch (op) {
-	case BPF_JEQ:
-		return a == b;
-	case BPF_JNE:
-		return a != b;
-	case BPF_JGT:
-		return a > b;
-	case BPF_JGE:
-		return a >= b;
-	case BPF_JLT:
-		return a < b;
-	case BPF_JLE:
-		return a <= b;
-	case BPF_JSGT:
-		return x > y;
-	case BPF_JSGE:
-		return x >= y;
-	case BPF_JSLT:
-		return x < y;
-	case BPF_JSLE:
-		return x <= y;
-	default:
-		return a & b;
 	}
 }
 
