@@ -433,23 +433,6 @@ struct inputs {
 	u32 packet_size;
 };
 
-/* Numbers that a program may be given: borders as often as anything. */
-static u64 number_in(void)
-{
-	u64 any = (u64)pick(UINT32_MAX) << 32 | pick(UINT32_MAX);
-
-	switch (pick(4)) {
-	case 0:
-		return any;
-	case 1:
-		return (u64)(s64)interesting();
-	case 2:
-		return any >> pick(64);
-	default:
-		return (u64)pick(64);
-	}
-}
-
 static void make_inputs(struct inputs *inputs)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(inputs->value); i++)

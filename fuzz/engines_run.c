@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Programs that the verifier accepts, in the interpreter and as compiled code: r0, the map's value and the context must be the
- * same afterwards. The same programs on every machine and in every run.
+ * same afterwards. The same programs in every run of one build (compilers may order the generator's picks differently).
  *
  * usage: engines_run PROGRAMS [FIRST-SEED]     PROGRAMS accepted ones are run; INLAY_PROGRAMS in the environment goes before
  *
@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../tests/unit/verify/generate.h"
-#include "../tests/unit/verify/kernel_protos.h"
+#include "../tests/unit/verify/judge.h"
 #include "exec/exec.h"
 #include "format/bpf_abi.h"
 #include "format/disasm.h"
@@ -22,24 +21,6 @@
 
 #define INPUTS	 4
 #define PROLOGUE 12 /* instructions that generate() begins with, left alone */
-
-static struct verify_map map = {
-	.id = 1,
-	.type = BPF_MAP_TYPE_HASH,
-	.key_size = 8,
-	.value_size = VALUE_SIZE,
-	.max_entries = 1,
-	.spin_lock_off = ~0u,
-	.timer_off = ~0u,
-};
-
-static const struct verify_map *map_by_fd(void *opaque, int fd)
-{
-	(void)opaque;
-	return fd == map_fd ? &map : NULL;
-}
-
-static const struct verify_host host = {kernel_proto, kernel_proto_allowed, map_by_fd, NULL};
 
 /* What a program sees and changes. */
 struct memory {
@@ -52,7 +33,7 @@ static struct memory memory;
 static u64 lookup(u64 given, u64 key, u64 r3, u64 r4, u64 r5)
 {
 	(void)key, (void)r3, (void)r4, (void)r5;
-	return given == ptr_to_u64(&map) ? ptr_to_u64(memory.value) : 0;
+	return given == ptr_to_u64(&judge_hash) ? ptr_to_u64(memory.value) : 0;
 }
 
 static exec_helper_fn helper(u32 id)
@@ -63,7 +44,7 @@ static exec_helper_fn helper(u32 id)
 static void *map_handle(void *opaque, u32 index)
 {
 	(void)opaque, (void)index;
-	return &map;
+	return &judge_hash;
 }
 
 static const struct exec_env env = {.helper = helper, .map_handle = map_handle};
@@ -141,7 +122,7 @@ static bool accepted(struct bpf_insn *copy, struct verify_result *ret_result)
 	int err;
 
 	memcpy(copy, program, length * sizeof(*copy));
-	err = verify_program(&request, &host, &log, ret_result);
+	err = verify_program(&request, &judge_host, &log, ret_result);
 	verify_log_free(&log);
 	return !err;
 }
@@ -181,23 +162,6 @@ static struct image_header *make_image(const struct bpf_insn *insns,
 	for (u32 i = 0; i < result->map_cnt; i++)
 		maps[i].map_id = result->map_ids[i];
 	return image;
-}
-
-/* Numbers that a program may be given: borders as often as anything. */
-static u64 number_in(void)
-{
-	u64 any = (u64)pick(UINT32_MAX) << 32 | pick(UINT32_MAX);
-
-	switch (pick(4)) {
-	case 0:
-		return any;
-	case 1:
-		return (u64)(s64)interesting();
-	case 2:
-		return any >> pick(64);
-	default:
-		return pick(64);
-	}
 }
 
 static void fill(struct memory *input)

@@ -361,3 +361,23 @@ const u8 *elf_file_build_id(const struct elf_file *elf, u32 *ret_size)
 	}
 	return NULL;
 }
+
+void elf_file_each_relative(const struct elf_file *elf, elf_file_relative_fn visit, void *opaque)
+{
+	u32 relative = elf->header.e_machine == EM_AARCH64 ? R_AARCH64_RELATIVE : R_X86_64_RELATIVE;
+
+	for (u32 s = 0; s < elf->section_count; s++) {
+		u64 size = 0;
+		const u8 *bytes = elf_file_section_bytes(elf, &elf->sections[s], &size);
+
+		if (elf->sections[s].sh_type != SHT_RELA || !bytes)
+			continue;
+		for (u64 at = 0; at + sizeof(Elf64_Rela) <= size; at += sizeof(Elf64_Rela)) {
+			Elf64_Rela rela;
+
+			memcpy(&rela, bytes + at, sizeof(rela));
+			if (ELF64_R_TYPE(rela.r_info) == relative)
+				visit(opaque, rela.r_offset, (u64)rela.r_addend);
+		}
+	}
+}

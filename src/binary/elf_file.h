@@ -57,6 +57,10 @@ const char *elf_file_string(const u8 *table, u64 size, u64 offset);
 const u8 *elf_file_memory(const struct elf_file *elf, u64 address, u64 *ret_available);
 /* Is the address in a segment that will be executable? */
 bool elf_file_is_text(const struct elf_file *elf, u64 address);
+/* An address into which the dynamic loader writes the file's own address addend, moved to where it is loaded. */
+typedef void (*elf_file_relative_fn)(void *opaque, u64 address, u64 addend);
+/* Calls visit for each relative relocation with an addend (R_*_RELATIVE of the file's machine), in the file's order. */
+void elf_file_each_relative(const struct elf_file *elf, elf_file_relative_fn visit, void *opaque);
 /* The path in PT_INTERP, or NULL. */
 const char *elf_file_interpreter(const struct elf_file *elf);
 /* The bytes of the GNU build-id note, or NULL. */

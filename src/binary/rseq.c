@@ -14,37 +14,22 @@ struct descriptor {
 	u64 start_ip, post_commit_offset, abort_ip;
 };
 
-static bool is_relative(const struct elf_file *elf, const Elf64_Rela *rela)
-{
-	u32 type = (u32)ELF64_R_TYPE(rela->r_info);
-
-	return type == (elf->header.e_machine == EM_AARCH64 ? (u32)R_AARCH64_RELATIVE
-							    : (u32)R_X86_64_RELATIVE);
-}
+/* The descriptors of the section at this address. */
+struct table {
+	u64 address;
+	struct rseq_range *ranges;
+	size_t count;
+};
 
 /* Relocations with addends leave nothing useful in the file's own words. */
-static void relocate(const struct elf_file *elf, const Elf64_Shdr *section,
-		     struct rseq_range *ranges, size_t count)
+static void relocate(void *opaque, u64 address, u64 addend)
 {
-	for (u32 s = 0; s < elf->section_count; s++) {
-		u64 size = 0;
-		const u8 *bytes = elf_file_section_bytes(elf, &elf->sections[s], &size);
+	const struct table *table = opaque;
+	u64 offset = address - table->address;
 
-		if (elf->sections[s].sh_type != SHT_RELA || !bytes)
-			continue;
-		for (u64 at = 0; at + sizeof(Elf64_Rela) <= size; at += sizeof(Elf64_Rela)) {
-			Elf64_Rela rela;
-			u64 offset;
-
-			memcpy(&rela, bytes + at, sizeof(rela));
-			offset = rela.r_offset - section->sh_addr;
-			if (is_relative(elf, &rela) && offset / sizeof(struct descriptor) < count &&
-			    offset % sizeof(struct descriptor) ==
-				    offsetof(struct descriptor, start_ip))
-				ranges[offset / sizeof(struct descriptor)].start =
-					(u64)rela.r_addend;
-		}
-	}
+	if (offset / sizeof(struct descriptor) < table->count &&
+	    offset % sizeof(struct descriptor) == offsetof(struct descriptor, start_ip))
+		table->ranges[offset / sizeof(struct descriptor)].start = addend;
 }
 
 int rseq_read(const struct elf_file *elf, struct rseq_range **ret_ranges, size_t *ret_count)
@@ -68,7 +53,8 @@ int rseq_read(const struct elf_file *elf, struct rseq_range **ret_ranges, size_t
 		ranges[i] = (struct rseq_range){descriptor.start_ip, descriptor.post_commit_offset};
 	}
 	if (count)
-		relocate(elf, section, ranges, count);
+		elf_file_each_relative(elf, relocate,
+				       &(struct table){section->sh_addr, ranges, count});
 	*ret_ranges = ranges;
 	*ret_count = count;
 	return 0;

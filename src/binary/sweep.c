@@ -111,22 +111,10 @@ static int add_ranges(const struct elf_file *elf, struct sweep *sweep)
  * Code addresses that the dynamic loader writes into data: function pointers, and the tables of computed gotos. They are
  * marked as called, which the entry of a function may be and the inside of a window may not.
  */
-static void mark_relocations(const struct elf_file *elf, struct sweep *sweep)
+static void mark_relocated(void *sweep, u64 address, u64 addend)
 {
-	for (u32 s = 0; s < elf->section_count; s++) {
-		u64 size = 0;
-		const u8 *bytes = elf_file_section_bytes(elf, &elf->sections[s], &size);
-
-		if (elf->sections[s].sh_type != SHT_RELA || !bytes)
-			continue;
-		for (u64 at = 0; at + sizeof(Elf64_Rela) <= size; at += sizeof(Elf64_Rela)) {
-			Elf64_Rela rela;
-
-			memcpy(&rela, bytes + at, sizeof(rela));
-			if (ELF64_R_TYPE(rela.r_info) == R_X86_64_RELATIVE)
-				mark(sweep, (u64)rela.r_addend, SWEEP_CALLED);
-		}
-	}
+	(void)address;
+	mark(sweep, addend, SWEEP_CALLED);
 }
 
 int sweep_run(const struct elf_file *elf, const struct function_table *table,
@@ -150,7 +138,7 @@ int sweep_run(const struct elf_file *elf, const struct function_table *table,
 	}
 	if (sweep.indirect_count)
 		qsort(sweep.indirect, sweep.indirect_count, sizeof(u64), compare_addresses);
-	mark_relocations(elf, &sweep);
+	elf_file_each_relative(elf, mark_relocated, &sweep);
 	*ret_sweep = sweep;
 	return 0;
 }

@@ -112,27 +112,52 @@ static void emit_slow_path(struct codebuf *buf, u64 reader_self, s32 cfa)
 	asm_test(buf, 8, X86_R11, X86_R11);
 }
 
+/* The way through a mark: its branches, and the first hit's way round it (emit_slow_path, which comes back to marked). */
+struct hit_paths {
+	struct mark_paths mark;
+	u32 slow;
+	u64 marked;
+};
+
+/* Saves r11, marks the thread's record, branches to the image or past it, takes the mark back and restores r11. */
+static void emit_hit(struct codebuf *buf, struct stub_spec *spec, u32 start, s32 cfa,
+		     struct hit_paths *ret_paths)
+{
+	note_cfa(buf, cfa - 8);
+	asm_push(buf, X86_R11);
+	note_cfa(buf, cfa);
+	emit_load_reader(buf, spec->tls_offset);
+	asm_test(buf, 8, X86_R11, X86_R11);
+	ret_paths->slow = emit_far_if(buf, X86_CC_E);
+	ret_paths->marked = codebuf_pc(buf);
+	emit_enter(buf, &ret_paths->mark);
+	spec->ret_branch = emit_swappable_jump(buf, start);
+	spec->ret_leave = spec->ret_idle = (u16)(buf->size - start);
+	emit_leave(buf, &ret_paths->mark, cfa);
+}
+
+/* Behind it the thread has no record, and can have none: r11 is restored. */
+static void emit_first_hit(struct codebuf *buf, const struct stub_spec *spec, s32 cfa,
+			   const struct hit_paths *paths)
+{
+	land_far(buf, paths->slow);
+	emit_slow_path(buf, spec->slow_path, cfa);
+	asm_jcc(buf, X86_CC_NE, paths->marked);
+	asm_pop(buf, X86_R11);
+	note_cfa(buf, cfa - 8);
+}
+
 static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 {
-	u32 start = buf->size, slow;
-	struct mark_paths paths;
-	u64 marked;
+	u32 start = buf->size;
+	struct hit_paths paths;
 	int err = spec->inside ? x86_64_point_enter(buf, spec) : 0;
 
 	note_cfa(buf, STUB_CFA - 8);
 	spec->ret_shortcut = 0;
 	if (!spec->inside)
 		asm_nops(buf, 5);
-	asm_push(buf, X86_R11);
-	note_cfa(buf, STUB_CFA);
-	emit_load_reader(buf, spec->tls_offset);
-	asm_test(buf, 8, X86_R11, X86_R11);
-	slow = emit_far_if(buf, X86_CC_E);
-	marked = codebuf_pc(buf);
-	emit_enter(buf, &paths);
-	spec->ret_branch = emit_swappable_jump(buf, start);
-	spec->ret_leave = spec->ret_idle = (u16)(buf->size - start);
-	emit_leave(buf, &paths, STUB_CFA);
+	emit_hit(buf, spec, start, STUB_CFA, &paths);
 	if (spec->inside)
 		x86_64_point_leave(buf);
 	spec->ret_displaced = (u16)(buf->size - start);
@@ -140,15 +165,11 @@ static int emit_entry_stub(struct codebuf *buf, struct stub_spec *spec)
 		err = spec->inside ? x86_64_point_displaced(buf, spec, start)
 				   : x86_64_relocate_copy(buf, spec->displaced);
 	asm_jump(buf, spec->resume);
-	land_far(buf, slow);
-	emit_slow_path(buf, spec->slow_path, STUB_CFA);
-	asm_jcc(buf, X86_CC_NE, marked);
-	asm_pop(buf, X86_R11); /* no record to be had: the function runs unprobed */
-	note_cfa(buf, STUB_CFA - 8);
+	emit_first_hit(buf, spec, STUB_CFA, &paths); /* else the function runs unprobed */
 	if (spec->inside)
 		x86_64_point_leave(buf);
 	asm_jump(buf, buf->exec + start + spec->ret_displaced);
-	emit_nested(buf, spec, &paths);
+	emit_nested(buf, spec, &paths.mark);
 	spec->ret_size = (u16)(buf->size - start);
 	return err ? err : buf->error;
 }
@@ -265,9 +286,10 @@ static void emit_call_return(struct codebuf *buf, const struct signature *signat
 static int emit_exit_stub(struct codebuf *buf, struct stub_spec *spec)
 {
 	const s32 cfa = STUB_CFA + typed_hit_at_exit(spec->signature) + FRAME_SIZE;
-	struct mark_paths call, skip, paths;
-	u32 start = buf->size, slow;
-	u64 marked, returned;
+	struct mark_paths call, skip;
+	struct hit_paths paths;
+	u32 start = buf->size;
+	u64 returned;
 
 	spec->ret_call = 0;
 	note_cfa(buf, STUB_CFA);
@@ -277,31 +299,17 @@ static int emit_exit_stub(struct codebuf *buf, struct stub_spec *spec)
 	asm_call(buf, spec->function);
 	returned = codebuf_pc(buf);
 	asm_lea(buf, X86_RSP, X86_RSP, -8);
-	note_cfa(buf, cfa - 8);
-	asm_push(buf, X86_R11);
-	note_cfa(buf, cfa);
-	emit_load_reader(buf, spec->tls_offset);
-	asm_test(buf, 8, X86_R11, X86_R11);
-	slow = emit_far_if(buf, X86_CC_E);
-	marked = codebuf_pc(buf);
-	emit_enter(buf, &paths);
-	spec->ret_branch = emit_swappable_jump(buf, start);
-	spec->ret_leave = spec->ret_idle = (u16)(buf->size - start);
-	emit_leave(buf, &paths, cfa);
+	emit_hit(buf, spec, start, cfa, &paths);
 	emit_call_return(buf, spec->signature);
 	spec->ret_skip = (u16)(buf->size - start);
 	note_cfa(buf, STUB_CFA);
 	emit_leave(buf, &skip, STUB_CFA);
 	emit_call_frame(buf, spec->signature);
 	asm_jump(buf, returned);
-	land_far(buf, slow);
-	emit_slow_path(buf, spec->slow_path, cfa);
-	asm_jcc(buf, X86_CC_NE, marked);
-	asm_pop(buf, X86_R11); /* a coroutine came to a thread that can have no record */
-	note_cfa(buf, cfa - 8);
+	emit_first_hit(buf, spec, cfa, &paths); /* else: a coroutine, come to such a thread */
 	emit_call_return(buf, spec->signature);
-	emit_nested_enter(buf, spec, &paths, cfa);
-	emit_nested_leave(buf, &paths, cfa);
+	emit_nested_enter(buf, spec, &paths.mark, cfa);
+	emit_nested_leave(buf, &paths.mark, cfa);
 	emit_nested_leave(buf, &call, STUB_CFA);
 	emit_nested_leave(buf, &skip, STUB_CFA);
 	spec->ret_size = (u16)(buf->size - start);

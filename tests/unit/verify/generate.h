@@ -84,6 +84,24 @@ static s32 interesting(void)
 	return values[pick(sizeof(values) / sizeof(*values))];
 }
 
+/* Numbers that a program may be given: borders as often as anything. */
+static u64 number_in(void)
+{
+	u64 any = (u64)pick(UINT32_MAX) << 32;
+
+	any |= pick(UINT32_MAX);
+	switch (pick(4)) {
+	case 0:
+		return any;
+	case 1:
+		return (u64)(s64)interesting();
+	case 2:
+		return any >> pick(64);
+	default:
+		return (u64)pick(64);
+	}
+}
+
 /* r6: context, r7: map value, r8, r9, r0 ... r5: numbers. */
 static u8 number(void)
 {
