@@ -87,10 +87,17 @@ __attribute__((noipa)) int run_commands(int codes[3])
 	return 3;
 }
 
+/* SIGTERM waits until the worker has its handler: the server may end it before it has run at all. */
 static void fork_one(void)
 {
-	pid_t pid = fork_worker();
+	sigset_t term;
+	pid_t pid;
 
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, NULL);
+	pid = fork_worker();
+	sigprocmask(SIG_UNBLOCK, &term, NULL);
 	if (!pid)
 		exit(serve(count * 100));
 	workers[count++] = pid;
